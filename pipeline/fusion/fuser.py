@@ -1,0 +1,20 @@
+"""What a fuser is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipeline.types import EmbeddedFrame, FusedFrame
+
+
+class Fuser(Protocol):
+    """Gives tracklets of all cameras their identities. One instance for all cameras of a site."""
+
+    def step(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
+        """The frames of one tick with identities, one for each item, in order; events ride on them."""
+        ...
+
+    def flush(self) -> list[FusedFrame]:
+        """At the end of the run: decides what is undecided; frames without tracks that carry the last events."""
+        ...
