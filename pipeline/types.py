@@ -183,6 +183,9 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.track_id)
 
+    def __getitem__(self, rows: RowIndex) -> Embeddings:
+        return Embeddings(self.track_id[rows], self.vector[rows], self.quality[rows])
+
     __reduce__ = _rebuild
 
 

@@ -1,0 +1,231 @@
+"""The whole flow, top to bottom: cameras, four stages, sinks, and the runner that moves ticks between them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from pipeline.config import Camera, PipelineConfig, load_cameras, load_pipeline, overlapping_pairs
+from pipeline.ingest.spec import CameraSpec
+from pipeline.ingest.status import CameraStatus
+from pipeline.ingest.ticks import TickReader
+from pipeline.provenance import describe_run
+from pipeline.reid.build import build_embedder
+from pipeline.report import Progress, RunOptions, RunReport
+from pipeline.runtime.chain import Node, NodeTime, Tick
+from pipeline.runtime.inline import InlineRunner
+from pipeline.sinks.build import Sinks, open_sinks
+from pipeline.sinks.files import prepare_output
+from pipeline.sinks.final import IDENTITIES_FILE, TRACKLETS_FILE
+from pipeline.sinks.run_json import write_json_atomically
+from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, Region, TrackFactory
+from pipeline.types import FusedFrame
+
+log = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+_STATUS_PERIOD_S = 0.25
+_STOP_PERIOD_S = 0.1
+
+
+def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[], bool]) -> RunReport:
+    """Run the cameras of `options.cams` to their end, or until `stop()`; all files are whole in either case.
+
+    Raises ConfigError for a configuration that can not be used, NoCameraError where no camera could be read,
+    OutputError where results can not be written, StageError where a stage failed.
+    """
+    cameras, named_config = load_cameras(options.cams)
+    config_path = options.config or named_config
+    config = load_pipeline(config_path, options.settings)
+    base_dir = config_path.resolve().parent if config_path else Path.cwd()
+    prepare_output(options.output)
+    specs = [_spec(camid, camera) for camid, camera in enumerate(cameras)]
+    tiles_across = math.ceil(math.sqrt(len(cameras)))
+    preview_px = config.output.video_width_px // tiles_across if options.video else 0
+    nodes = build_nodes(cameras, config, base_dir, preview_px)
+    started_at, started = datetime.now(UTC), time.perf_counter()
+
+    with ExitStack() as stack:
+        reader = stack.enter_context(TickReader(specs, config.ingest, max_seconds=options.max_seconds))
+        sinks = stack.enter_context(
+            open_sinks(
+                config.output,
+                options.output,
+                [camera.name for camera in cameras],
+                video=options.video,
+                fps=1 / reader.tick_s,
+                floor_bounds_m=floor_bounds(cameras, reader.status()),
+            )
+        )
+        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
+        stack.enter_context(_Stopper(reader, stop))
+        watch = _Watch(reader, sinks, show, started)
+        for tick in runner:
+            sinks.write(tick.items)
+            watch.see(tick.items)
+        watch.finish()
+        times = runner.times()
+    wall_s = time.perf_counter() - started
+    report = _report(options.output, reader.status(), cameras, times, wall_s, stop())
+    payload = describe_run(options, cameras, config, base_dir, started_at, reader.clock_zero_s, report)
+    write_json_atomically(options.output / RUN_FILE, payload)
+    return report
+
+
+def build_nodes(cameras: Sequence[Camera], config: PipelineConfig, base_dir: Path, preview_px: int) -> list[Node]:
+    """The four stages. What the embedder takes (clip length, size, dimension) is what the others are built for."""
+    embedder = build_embedder(config.reid, base_dir)
+    names = tuple(camera.name for camera in cameras)
+    regions = tuple(_region(camera) for camera in cameras)
+    grounds = tuple(camera.ground for camera in cameras)
+    return [
+        Node("detect", DetectFactory(config.detect, names, regions, base_dir)),
+        Node("track", TrackFactory(config.track, config.clips, embedder.clip_length, embedder.input_hw, preview_px)),
+        Node("embed", EmbedFactory(config.reid, base_dir)),
+        Node("fuse", FuseFactory(config.fusion, grounds, overlapping_pairs(cameras), embedder.dim), merges=True),
+    ]
+
+
+def floor_bounds(
+    cameras: Sequence[Camera], status: Sequence[CameraStatus], max_sigma_m: float = 0.25
+) -> tuple[float, float, float, float] | None:
+    """The rectangle of floor, x_min, y_min, x_max, y_max in metres, that the calibrated cameras see well.
+
+    A point counts where an error of 5 pixels moves it by less than `max_sigma_m`. None without calibration.
+    """
+    seen = []
+    for camera, state in zip(cameras, status, strict=True):
+        if camera.ground is None or not state.width:
+            continue
+        x, y = np.meshgrid(np.linspace(0, state.width - 1, 25), np.linspace(0, state.height - 1, 25))
+        pixels = np.stack([x.ravel(), y.ravel()], axis=1)
+        ground, sigma_m = camera.ground.to_ground(pixels), camera.ground.ground_sigma_m(pixels, 5.0)
+        seen.append(ground[np.isfinite(ground).all(axis=1) & (sigma_m < max_sigma_m)])
+    points = np.concatenate(seen) if seen else np.zeros((0, 2))
+    if not len(points):
+        return None
+    (x_min, y_min), (x_max, y_max) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def _spec(camid: int, camera: Camera) -> CameraSpec:
+    return CameraSpec(
+        camid=camid,
+        name=camera.name,
+        source=camera.source,
+        start_time_s=camera.start_time_s,
+        offset_s=camera.offset_s,
+        fps=camera.fps,
+        crop=camera.crop,
+    )
+
+
+def _region(camera: Camera) -> Region:
+    keep = tuple(np.asarray(polygon, np.float64) for polygon in camera.regions.keep)
+    return Region(keep, tuple(np.asarray(polygon, np.float64) for polygon in camera.regions.ignore))
+
+
+def _ticks(reader: TickReader) -> Iterator[Tick]:
+    """The reader's ticks as the runtime knows them; all cameras are one shard."""
+    for tick in reader:
+        yield Tick(0, tick.index, tick.frames)
+
+
+class _Stopper:
+    """Closes the reader once `stop()` says so, also while it waits for a camera that is silent."""
+
+    def __init__(self, reader: TickReader, stop: Callable[[], bool]) -> None:
+        self._reader = reader
+        self._stop = stop
+        self._done = threading.Event()
+        self._thread = threading.Thread(name="stopper", target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(_STOP_PERIOD_S):
+            if self._stop():
+                self._reader.close()
+                return
+
+
+class _Watch:
+    """Keeps the live figures of a run, shows them now and then, and records what happens to cameras."""
+
+    def __init__(
+        self, reader: TickReader, sinks: Sinks, show: Callable[[Progress], None], started: float
+    ) -> None:
+        self._reader = reader
+        self._sinks = sinks
+        self._show = show
+        self._started = started
+        self._shown = 0.0
+        self._states = {status.name: "connecting" for status in reader.status()}
+        self._live = [0] * len(self._states)
+        self._num_identities = 0
+
+    def see(self, frames: Sequence[FusedFrame]) -> None:
+        for frame in frames:
+            self._live[frame.camid] = len(frame.tracks)
+            for event in frame.events:
+                self._num_identities += (event.kind in ("create", "split")) - (event.kind == "merge")
+        if time.perf_counter() - self._shown >= _STATUS_PERIOD_S:
+            self.finish()
+
+    def finish(self) -> None:
+        """Show the figures as they are now."""
+        self._shown = time.perf_counter()
+        status = self._reader.status()
+        self._record(status)
+        wall_s = self._shown - self._started
+        self._show(Progress(status, tuple(self._live), self._num_identities, wall_s))
+
+    def _record(self, cameras: Sequence[CameraStatus]) -> None:
+        for camid, camera in enumerate(cameras):
+            if camera.state == self._states[camera.name]:
+                continue
+            self._states[camera.name] = camera.state
+            self._sinks.log_camera(f"camera_{camera.state}", camid, camera.last_time_s, camera.message)
+            if camera.state in ("failed", "reconnecting"):
+                log.warning("camera %s: %s: %s", camera.name, camera.state, camera.message or "no reason given")
+
+
+def _report(
+    output: Path,
+    status: tuple[CameraStatus, ...],
+    cameras: Sequence[Camera],
+    times: tuple[NodeTime, ...],
+    wall_s: float,
+    interrupted: bool,
+) -> RunReport:
+    """The closing figures, read back from the tables that the user has."""
+    with (output / TRACKLETS_FILE).open(encoding="utf-8", newline="") as file:
+        tracklets = [row["camera"] for row in csv.DictReader(file)]
+    with (output / IDENTITIES_FILE).open(encoding="utf-8", newline="") as file:
+        visits = [row["cameras"] for row in csv.DictReader(file)]
+    return RunReport(
+        cameras=status,
+        num_tracklets=tuple(tracklets.count(camera.name) for camera in cameras),
+        num_identities=len(visits),
+        num_cross_camera_links=sum(visit.count(">") for visit in visits),
+        wall_s=wall_s,
+        nodes=times,
+        output=output,
+        interrupted=interrupted,
+    )

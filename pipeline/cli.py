@@ -1,0 +1,247 @@
+"""The command line: `python run_pipeline.py`, and `python -m pipeline run | evaluate | recover`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from pipeline import __version__
+from pipeline.ingest.urls import mask_credentials
+
+EXIT_FAILED = 1
+EXIT_BAD_CONFIGURATION = 2
+EXIT_NO_CAMERA = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="crosscam",
+    help="Multi-camera person tracking: video of many cameras in, one identity per person out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+_RUN_HELP = """Track people through the cameras of CAMS and give each one identity.
+
+The smallest cams.yaml:
+
+    cameras:
+      - {id: door, source: door.mp4}
+      - {id: hall, source: "rtsp://${USER}:${PASSWORD}@10.0.0.7/stream1"}
+
+A detector has to be named, in pipeline.yaml or by a setting:
+
+    python run_pipeline.py --cams cams.yaml --set detect.model=yolox_nano.onnx --set reid.model=osnet.onnx
+
+Every key of cams.yaml and pipeline.yaml is explained in docs/configuration.md. Ctrl-C ends the run
+cleanly: what was read is finished and all files are whole; a second Ctrl-C gives up at once.
+
+Exit codes: 0 done, 1 a stage or the output failed, 2 bad configuration, 3 no camera could be read,
+130 ended by Ctrl-C.
+"""
+
+
+def run_command(
+    cams: Annotated[Path, typer.Option(help="the cameras: cams.yaml", show_default=False)],
+    config: Annotated[
+        Path | None, typer.Option(help="how to work on them: pipeline.yaml [default: the one that CAMS names]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="overrule one setting, e.g. track.max_lost_s=3; repeatable"),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="folder for the results")] = Path("out"),
+    video: Annotated[bool, typer.Option("--video", help="also write mosaic.mp4, all cameras with identities")] = False,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="stop after this much footage (seconds on the cameras' clock)")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings and errors")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also log what is done and why")] = False,
+) -> None:
+    _set_up_logging(verbose)
+    from pipeline.app import run  # the libraries behind it take a moment that `--help` need not
+    from pipeline.console import Display, print_report
+    from pipeline.report import RunOptions
+
+    options = RunOptions(cams, output, config, tuple(settings or ()), video, max_seconds)
+    stop = _StopOnSignal()
+    with _reported_errors(), stop, Display(_out, quiet=quiet) as display:
+        report = run(options, display.show, stop.is_set)
+    if not quiet:
+        print_report(_out, report)
+    if report.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def evaluate(
+    gt: Annotated[
+        Path,
+        typer.Option(
+            help="true tracks: a cams.yaml whose cameras name `ground_truth`, a table like global_tracks.csv, "
+            "a MOTChallenge gt.txt, or a folder of <camera>.txt",
+            show_default=False,
+        ),
+    ],
+    pred: Annotated[
+        Path, typer.Option(help="tracks to score: global_tracks.csv or a folder of <camera>.txt", show_default=False)
+    ],
+    iou: Annotated[float, typer.Option(min=0.01, max=1.0, help="overlap from which a box is right")] = 0.5,
+    ceiling: Annotated[
+        bool, typer.Option("--ceiling", help="also score the same tracklets without and with perfect association")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write all figures to this file")] = None,
+) -> None:
+    """Score tracks per camera and over all cameras: IDF1, HOTA, MOTA, identity switches, precision, recall.
+
+    The last row has one identity mapping over all cameras: a person needs the same id everywhere.
+    """
+    _set_up_logging(False)
+    from pipeline.evaluation.scores import association_ceiling, render, score, without_association
+    from pipeline.sinks.run_json import write_json_atomically
+    from pipeline.truth import load_truth_and_prediction
+
+    with _reported_errors():
+        truth, prediction = load_truth_and_prediction(gt, pred)
+        scores = score(truth, prediction, iou)
+        payload = scores.to_dict()
+        for warning in scores.warnings:
+            _err.print(f"warning: {warning}", style="yellow", highlight=False)
+        _out.print(render(scores, str(pred)))
+        if ceiling:
+            without = without_association(truth, prediction, iou)
+            perfect = association_ceiling(truth, prediction, iou)
+            _out.print(render(without, "the same tracklets, none associated"))
+            _out.print(render(perfect, "the same tracklets, perfectly associated"))
+            payload |= {"without_association": without.to_dict(), "association_ceiling": perfect.to_dict()}
+        if json_file:
+            write_json_atomically(json_file, payload)
+
+
+@app.command()
+def recover(
+    folder: Annotated[Path, typer.Argument(help="output folder of a run that was killed, or its unfinished-N folder")],
+) -> None:
+    """Make whole tables from the .partial files that a killed run left behind."""
+    _set_up_logging(False)
+    from pipeline.sinks.recovery import recover as recover_files
+
+    with _reported_errors():
+        for path in recover_files(folder):
+            _out.print(path, highlight=False)
+
+
+@app.command()
+def settings() -> None:
+    """Print every key of cams.yaml and pipeline.yaml with its default and meaning, as Markdown."""
+    from pipeline.reference import settings_reference
+
+    print(settings_reference(), end="")
+
+
+def main() -> None:
+    """`crosscam` and `python -m pipeline`."""
+    app()
+
+
+def main_run() -> None:
+    """`python run_pipeline.py`."""
+    only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    only.command(help=_RUN_HELP)(run_command)
+    only()
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        _out.print(f"crosscam {__version__}", highlight=False)
+        raise typer.Exit
+
+
+app.command("run", help=_RUN_HELP)(run_command)
+
+
+class _StopOnSignal:
+    """The first SIGINT or SIGTERM asks the run to end cleanly, the second gives up at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, object] = {}
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> _StopOnSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        _err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
+
+
+class _MaskCredentials(logging.Filter):
+    """No password reaches a log, whoever writes the line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = mask_credentials(record.getMessage()), ()
+        return True
+
+
+def _set_up_logging(verbose: bool) -> None:
+    handler = RichHandler(console=_err, show_path=False, rich_tracebacks=False, markup=False)
+    handler.addFilter(_MaskCredentials())
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler], force=True
+    )
+
+
+@contextmanager
+def _reported_errors() -> Iterator[None]:
+    """Errors that a user can mend are told in one paragraph, with the exit code that fits; others keep their trace."""
+    from pipeline.ingest.ticks import NoCameraError
+    from pipeline.runtime.chain import StageError
+    from pipeline.sinks.files import OutputError
+    from pipeline.yaml_file import ConfigError
+
+    try:
+        yield
+    except NoCameraError as error:
+        _fail(error, EXIT_NO_CAMERA)
+    except OutputError as error:
+        _fail(error, EXIT_FAILED)
+    except StageError as error:
+        cause = error.__cause__
+        if error.building and isinstance(cause, ValueError | OSError | ImportError):
+            _fail(cause, EXIT_BAD_CONFIGURATION)
+        _err.print_exception()
+        _fail(error, EXIT_FAILED)
+    except ConfigError as error:
+        _fail(error, EXIT_BAD_CONFIGURATION)
+    except ValueError as error:  # what the rooms say of files and values they were given
+        _fail(error, EXIT_BAD_CONFIGURATION)
+
+
+def _fail(error: BaseException, code: int) -> NoReturn:
+    _err.print(f"[bold red]error:[/] {escape(mask_credentials(str(error)))}", highlight=False, soft_wrap=True)
+    sys.exit(code)

@@ -1,0 +1,277 @@
+"""cams.yaml and pipeline.yaml: the cameras and how they are worked on. Each room keeps its own part beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import yaml
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+
+from pipeline.detect.config import DetectConfig
+from pipeline.fusion.config import FusionConfig
+from pipeline.geometry.camera import GroundCamera
+from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.urls import expand_environment, is_stream
+from pipeline.reid.config import ReidConfig
+from pipeline.settings import Settings
+from pipeline.sinks.config import OutputConfig
+from pipeline.track.config import ClipConfig, TrackConfig
+from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, dotted, near_miss, validate
+
+Row3 = tuple[float, float, float]
+Row4 = tuple[float, float, float, float]
+Point = tuple[float, float]
+Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)]
+
+_PATH_KEYS = (("detect", "model"), ("reid", "model"), ("reid", "manifest"))
+
+
+class Calibration(Settings):
+    """Where the floor lies in the picture of the whole sensor, before `crop`. Metres, floor at z = 0."""
+
+    image_to_ground: tuple[Row3, Row3, Row3] | None = Field(
+        None, description="3x3 homography from (undistorted) pixels to metres on the floor"
+    )
+    intrinsic: tuple[Row3, Row3, Row3] | None = Field(
+        None, description="3x3 camera matrix K, pixels", validation_alias=AliasChoices("intrinsic", "intrinsics")
+    )
+    distortion: tuple[float, ...] = Field((), description="OpenCV's k1, k2, p1, p2[, k3[, k4, k5, k6]]")
+    world_to_camera: tuple[Row4, ...] | None = Field(
+        None, min_length=3, max_length=4, description="3x4 or 4x4 extrinsic matrix, world metres to camera metres"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        projection = self.intrinsic is not None and self.world_to_camera is not None
+        if (self.image_to_ground is not None) == projection:
+            raise ValueError("give either image_to_ground, or intrinsic and world_to_camera (with distortion)")
+        if self.image_to_ground is not None and self.distortion:
+            raise ValueError("distortion needs intrinsic and world_to_camera beside it")
+        if len(self.distortion) not in (0, 4, 5, 8):
+            raise ValueError(f"distortion: want 4, 5 or 8 numbers (OpenCV's order), got {len(self.distortion)}")
+        self.ground_camera()
+        return self
+
+    def ground_camera(self) -> GroundCamera:
+        """The calibration as a value that maps points. Raises ValueError where the matrix is singular."""
+        if self.image_to_ground is not None:
+            return GroundCamera.from_homography(np.asarray(self.image_to_ground, np.float64))
+        return GroundCamera.from_projection(
+            np.asarray(self.intrinsic, np.float64),
+            np.asarray(self.distortion, np.float64),
+            np.asarray(self.world_to_camera, np.float64),
+        )
+
+
+class Regions(Settings):
+    """Polygons in pixels of the camera's (cropped) image; a person counts where the feet stand."""
+
+    keep: tuple[tuple[Point, ...], ...] = Field((), description="people count only inside one of these")
+    ignore: tuple[tuple[Point, ...], ...] = Field((), description="people inside one of these do not count")
+
+    @field_validator("keep", "ignore")
+    @classmethod
+    def _polygons(cls, polygons: tuple[tuple[Point, ...], ...]) -> tuple[tuple[Point, ...], ...]:
+        for number, polygon in enumerate(polygons):
+            x, y = np.asarray(polygon, np.float64).reshape(-1, 2).T
+            if len(polygon) < 3:
+                raise ValueError(f"polygon {number} has {len(polygon)} points; a polygon needs at least 3 [x, y] pairs")
+            if math.isclose(abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))), 0.0, abs_tol=1e-6):
+                raise ValueError(f"polygon {number} has no area; its points lie on one line")
+        return polygons
+
+
+class CameraConfig(Settings):
+    """One camera of cams.yaml."""
+
+    id: Text = Field(min_length=1, max_length=100, description="the camera's name in every table")
+    source: Text = Field(
+        min_length=1, description="video file, stream URL, device number or folder of images; ${NAME} from environment"
+    )
+    start_time: datetime | None = Field(None, description="ISO 8601, when frame 0 was captured; UTC if no zone is given")
+    offset_s: float = Field(0.0, description="seconds to add to the camera's clock")
+    fps: float | None = Field(None, gt=0, le=1000, description="frame rate for sources that carry no (true) time")
+    crop: tuple[int, int, int, int] | None = Field(None, description="x, y, width, height in pixels of the source")
+    regions: Regions = Field(Regions(), description="where people count")
+    calibration: Calibration | str | None = Field(
+        None, description="the calibration, or a JSON file with a list of them by camera id"
+    )
+    overlaps: tuple[Text, ...] = Field((), description="ids of uncalibrated cameras that see some of the same floor")
+    ground_truth: str | None = Field(None, description="true tracks of the whole (uncropped) source, for `evaluate`")
+
+    @field_validator("id")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip():
+            raise ValueError("a camera id is printable text without spaces at its ends")
+        return name
+
+    @field_validator("crop")
+    @classmethod
+    def _crop(cls, crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int] | None:
+        if crop is not None and (min(crop[:2]) < 0 or min(crop[2:]) < 2):
+            raise ValueError(f"want [x, y, width, height] with x, y >= 0 and width, height >= 2, got {list(crop)}")
+        return crop
+
+
+class CamsConfig(Settings):
+    """cams.yaml."""
+
+    pipeline: str | None = Field(None, description="pipeline.yaml to use with these cameras; --config overrules it")
+    cameras: tuple[CameraConfig, ...] = Field(min_length=1, description="the cameras of one site")
+
+
+class PipelineConfig(Settings):
+    """pipeline.yaml: one part per room."""
+
+    ingest: IngestConfig = IngestConfig()
+    detect: DetectConfig = DetectConfig()
+    track: TrackConfig = TrackConfig()
+    clips: ClipConfig = ClipConfig()
+    reid: ReidConfig = ReidConfig()
+    fusion: FusionConfig = FusionConfig()
+    output: OutputConfig = OutputConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera ready for use: paths made absolute, environment filled in, calibration of the cropped image."""
+
+    name: str
+    source: str
+    start_time_s: float | None  # seconds since 1970
+    offset_s: float
+    fps: float | None
+    crop: tuple[int, int, int, int] | None
+    regions: Regions
+    ground: GroundCamera | None
+    overlaps: tuple[str, ...]
+    ground_truth: Path | None
+
+    def __repr__(self) -> str:
+        return f"Camera({self.name})"  # the source may hold a password
+
+
+def load_cameras(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[tuple[Camera, ...], Path | None]:
+    """The cameras of a cams.yaml, and the pipeline.yaml it names. Raises ConfigError."""
+    file = YamlFile(path)
+    config = validate(CamsConfig, file.data, file)
+    _check_names(config, file)
+    cameras = []
+    for place, camera in enumerate(config.cameras):
+        try:
+            cameras.append(_camera(camera, path.parent, environ))
+        except ValueError as error:
+            raise ConfigError(f"{file.where(('cameras', place))}: cameras[{place}] ({camera.id}): {error}") from error
+    pipeline = (path.parent / config.pipeline).resolve() if config.pipeline else None
+    if pipeline and not pipeline.is_file():
+        raise ConfigError(f"{file.where(('pipeline',))}: pipeline: no such file: {config.pipeline}")
+    return tuple(cameras), pipeline
+
+
+def load_pipeline(path: Path | None, settings: Sequence[str] = ()) -> PipelineConfig:
+    """A pipeline.yaml (None: the defaults) with `key.key=value` settings on top. Raises ConfigError."""
+    file = YamlFile(path) if path else None
+    data: dict[str, Any] = dict(file.data) if file else {}
+    overrides: dict[KeyPath, str] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        key = tuple(name.strip().split("."))
+        if not equals or not all(key):
+            raise ConfigError(f"--set {setting}: want key.key=value, for example track.max_lost_s=3")
+        data = _with(data, key, _value(key, text, setting))
+        overrides[key] = f"--set {setting}"
+    return validate(PipelineConfig, data, file, overrides)
+
+
+def overlapping_pairs(cameras: Sequence[Camera]) -> frozenset[tuple[int, int]]:
+    """Pairs (a, b), a < b, that may show one person at once: both calibrated, or named in `overlaps`."""
+    return frozenset(
+        (a, b)
+        for a, one in enumerate(cameras)
+        for b, other in enumerate(cameras[a + 1 :], a + 1)
+        if (one.ground and other.ground) or other.name in one.overlaps or one.name in other.overlaps
+    )
+
+
+def _check_names(config: CamsConfig, file: YamlFile) -> None:
+    names = [camera.id for camera in config.cameras]
+    for place, camera in enumerate(config.cameras):
+        first = names.index(camera.id)
+        if first != place:
+            where, before = file.where(("cameras", place, "id")), file.where(("cameras", first, "id"))
+            raise ConfigError(
+                f"{where}: cameras[{place}].id: {camera.id!r} is taken ({before}); every camera needs an id of its own"
+            )
+        for number, other in enumerate(camera.overlaps):
+            if other not in names or other == camera.id:
+                key = ("cameras", place, "overlaps", number)
+                raise ConfigError(f"{file.where(key)}: {dotted(key)}: no other camera {other!r}{near_miss(other, names)}")
+
+
+def _camera(config: CameraConfig, folder: Path, environ: Mapping[str, str]) -> Camera:
+    source = expand_environment(config.source, environ)
+    if not is_stream(source) and not source.isdigit():
+        source = str((folder / source).resolve())
+    start = config.start_time
+    if start is not None and start.tzinfo is None:
+        start = start.replace(tzinfo=UTC)
+    ground = _ground_camera(config, folder)
+    if ground and config.crop:
+        ground = ground.cropped(config.crop[0], config.crop[1])
+    return Camera(
+        name=config.id,
+        source=source,
+        start_time_s=start.timestamp() if start else None,
+        offset_s=config.offset_s,
+        fps=config.fps,
+        crop=config.crop,
+        regions=config.regions,
+        ground=ground,
+        overlaps=config.overlaps,
+        ground_truth=(folder / config.ground_truth).resolve() if config.ground_truth else None,
+    )
+
+
+def _ground_camera(config: CameraConfig, folder: Path) -> GroundCamera | None:
+    if not isinstance(config.calibration, str):
+        return config.calibration.ground_camera() if config.calibration else None
+    path = folder / config.calibration
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"calibration: no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"calibration: {path} is not a JSON file: {error}") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"calibration: {path}: want a list of objects, each with an id")
+    by_name = {str(entry.get("id")): entry for entry in entries}
+    if config.id not in by_name:
+        raise ValueError(f"calibration: {path} has no entry with id {config.id!r}{near_miss(config.id, list(by_name))}")
+    known = {name: by_name[config.id][name] for name in Calibration.model_fields if name in by_name[config.id]}
+    return validate(Calibration, known, None).ground_camera()
+
+
+def _value(key: KeyPath, text: str, setting: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting}: the value is not valid YAML: {error}") from None
+    if key in _PATH_KEYS and isinstance(value, str) and Path(value).exists():
+        return str(Path(value).resolve())  # a path typed at the prompt is relative to where it was typed
+    return value
+
+
+def _with(data: dict[str, Any], key: KeyPath, value: Any) -> dict[str, Any]:
+    """A copy of nested `data` with one value set."""
+    head, rest = str(key[0]), key[1:]
+    below = data.get(head)
+    return {**data, head: _with(below if isinstance(below, dict) else {}, rest, value) if rest else value}

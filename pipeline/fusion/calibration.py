@@ -1,0 +1,81 @@
+"""What a similarity means on this site, learned without labels while the footage comes in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pipeline.fusion.config import FusionConfig
+from pipeline.types import Float32, Float64
+
+_MAX_WEIGHT = 1000.0  # older samples fade from here on
+_FAR = 3.5  # standard deviations; beyond them a sample is pulled in, as a pair that was judged wrongly
+
+
+class RunningNormal:
+    """Mean and standard deviation of a stream of numbers, with a prior, robust against a few far ones."""
+
+    def __init__(self, mean: float, std: float, weight: float) -> None:
+        self.mean = mean
+        self._var = std * std
+        self._weight = max(weight, 1.0)
+
+    @property
+    def std(self) -> float:
+        return math.sqrt(self._var)
+
+    def update(self, samples: Float64, weight: float) -> None:
+        """Take in samples (N,) that together weigh `weight`."""
+        if not len(samples):
+            return
+        near = np.clip(samples, self.mean - _FAR * self.std, self.mean + _FAR * self.std)
+        share = weight / (self._weight + weight)
+        shift = float(near.mean()) - self.mean
+        self.mean += share * shift
+        spread = float(((near - self.mean) ** 2).mean())
+        self._var += share * (spread - self._var)
+        self._weight = min(self._weight + weight, _MAX_WEIGHT)
+
+
+class SimilarityCalibration:
+    """Distributions of the cosine of different people and of one person, within a camera and across cameras.
+
+    Certain negatives: people seen at the same moment in one camera, or in two whose views do not overlap. Certain
+    positives: clips of one tracklet. Nobody tells us certain positives across cameras: their mean is taken to lie
+    `camera_shift` of the way from 'one person' to 'different people', which is where four pairs of real cameras
+    (PETS 2009 and PKU-Reid with OSNet) put it, between 0.1 and 0.5.
+    """
+
+    def __init__(self, config: FusionConfig) -> None:
+        self._config = config
+        weight = config.calibration_weight
+        self.different_within = RunningNormal(config.different_mean, config.different_std, weight)
+        self.different_across = RunningNormal(config.different_mean, config.different_std, weight)
+        self.same = RunningNormal(config.same_mean, config.same_std, weight)
+
+    def log_odds(self, similarity: Float32 | Float64, across: bool) -> Float64:
+        """log p(similarity | same) / p(similarity | different), of the shape of `similarity`, bounded."""
+        different = self.different_across if across else self.different_within
+        mean, std = self.same.mean, max(self.same.std, 0.5 * different.std)
+        if across:
+            mean -= self._config.camera_shift * max(0.0, mean - different.mean)
+            std = max(std, different.std)
+        return normal_log_odds(similarity, (mean, std), (different.mean, different.std), self._config.outlier_share)
+
+
+def normal_log_odds(
+    value: Float32 | Float64, same: tuple[float, float], different: tuple[float, float], outlier_share: float
+) -> Float64:
+    """log p(value | same) / p(value | different) for two normals (mean, std), each mixed with a share of outliers.
+
+    A value above the mean of `same` counts as that mean, one below the mean of `different` as that: more similar
+    than usual is no reason to doubt. The outliers are uniform over [-1, 1] and bound the result at both ends.
+    """
+    clipped = np.clip(np.asarray(value, np.float64), min(different[0], same[0]), max(different[0], same[0]))
+
+    def density(mean: float, std: float) -> Float64:
+        bell = np.exp(-0.5 * ((clipped - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+        return np.asarray((1 - outlier_share) * bell + outlier_share * 0.5, np.float64)
+
+    return np.asarray(np.log(density(*same) / density(*different)), np.float64)

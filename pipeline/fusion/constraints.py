@@ -1,0 +1,39 @@
+"""What can not be: one person twice at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Presence(NamedTuple):
+    """A tracklet in view: closed interval of time; `last_s` is inf while the tracklet may still go on."""
+
+    camid: int
+    first_s: float
+    last_s: float
+
+
+def cannot_be_one(
+    one: Iterable[Presence],
+    other: Iterable[Presence],
+    overlaps: frozenset[tuple[int, int]],
+    simultaneous_s: float,
+) -> bool:
+    """Whether two people must be different since one would be twice in a camera at once, or in two cameras that do
+    not overlap.
+
+    Within a camera a single common frame is too much. Between cameras `simultaneous_s` is forgiven to the clocks.
+    `overlaps` holds ordered pairs of cameras that look at one place; either order will do.
+    """
+    others = tuple(other)
+    for a in one:
+        for b in others:
+            common_s = min(a.last_s, b.last_s) - max(a.first_s, b.first_s)
+            if common_s < 0:
+                continue
+            if a.camid == b.camid:
+                return True
+            if common_s > simultaneous_s and (a.camid, b.camid) not in overlaps and (b.camid, a.camid) not in overlaps:
+                return True
+    return False

@@ -1,0 +1,284 @@
+"""Who is who: creates, links, merges, splits and closes identities, each with its event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline.assignment import assign
+from pipeline.fusion.affinity import posterior
+from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.evidence import Evidence, Scores
+from pipeline.fusion.floor import FloorAgreement
+from pipeline.fusion.gallery import Gallery
+from pipeline.fusion.identities import IdentityBook, Member
+from pipeline.fusion.store import TrackletStore
+from pipeline.types import Event, EventKind, Int64
+
+_LINGER = 4.0  # an ended tracklet stays in the store for so many times `motion_s`, to be continued by another one
+_DISAGREEMENT = -2.0  # mean log-odds on the floor from which two tracklets are clearly not one person
+
+
+class Decisions:
+    """The only one who changes identities. `events` of a step wait in it until they are taken."""
+
+    def __init__(
+        self,
+        config: FusionConfig,
+        *,
+        store: TrackletStore,
+        gallery: Gallery,
+        book: IdentityBook,
+        floor: FloorAgreement,
+        evidence: Evidence,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._gallery = gallery
+        self._book = book
+        self._floor = floor
+        self._evidence = evidence
+        self._member_of: dict[int, Member] = {}  # by slot
+        self._reviewed_s = -math.inf
+        self._now_s = -math.inf
+        self._events: list[Event] = []
+
+    def take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def see(self, slots: Int64, time_s: float) -> None:
+        """The tracklets `slots` are in view."""
+        for slot, gid in zip(slots.tolist(), self._store.global_id[slots].tolist(), strict=True):
+            if gid:
+                self._member_of[slot].last_s = time_s
+                self._book[gid].last_s = max(self._book[gid].last_s, time_s)
+
+    def end(self, slot: int) -> None:
+        """The tracklet will not come back; without effect for slot -1."""
+        if slot >= 0:
+            self._store.ended[slot] = True
+            if slot in self._member_of:
+                self._member_of[slot].open = False
+
+    def step(self, now_s: float, changed: Iterable[int]) -> None:
+        """Bring all identities up to date. changed: ids that have got new clips."""
+        self._now_s = now_s
+        self._split()
+        self._decide()
+        review = set(changed)
+        if now_s >= self._reviewed_s + self._config.review_s:
+            self._reviewed_s = now_s
+            review.update(self._store.global_id[self._store.slots()].tolist())
+            self._close()
+        self._merge(review)
+        slots = self._store.slots()
+        linger_s = min(_LINGER * self._config.motion_s, self._config.stale_s)
+        gone = self._store.ended[slots] & (self._store.last_s[slots] < now_s - linger_s)
+        for slot in slots[gone].tolist():
+            self._member_of.pop(slot).slot = -1
+            self._floor.clear(slot)
+            self._store.release(slot)
+
+    def _decide(self) -> None:
+        """Link or found, by one assignment over all undecided tracklets that have a clip or have ended.
+
+        Two tracklets that overlapping cameras see at once may be one person, which a one-to-one assignment can not
+        say: whoever lost the best candidate to another one tries again in the next round.
+        """
+        store = self._store
+        slots = store.slots()
+        waiting = slots[(store.global_id[slots] == 0) & ((store.num_clips[slots] > 0) | store.ended[slots])]
+        waiting = waiting[np.lexsort((store.track_id[waiting], store.camid[waiting]))]
+        while len(waiting):
+            parties = [self._evidence.tracklet(slot) for slot in waiting.tolist()]
+            candidates = self._evidence.candidates(parties)
+            scores = self._evidence.score(parties, candidates)
+            linked, wait = self._links(waiting, scores)
+            for row, col in linked:
+                self._link(int(waiting[row]), candidates, scores, row, col)
+            done = [row for row, _ in linked] + wait
+            if not linked and len(wait) < len(waiting):
+                first = min(set(range(len(waiting))) - set(wait))
+                self._found(int(waiting[first]), candidates, scores, first)
+                done.append(first)
+            waiting = np.delete(waiting, done)
+
+    def _links(self, slots: Int64, scores: Scores) -> tuple[list[tuple[int, int]], list[int]]:
+        """-> (row, column) pairs to link, rows that had better wait.
+
+        A tracklet waits while its best candidate is barred only by a tracklet that is out of view but may come back.
+        """
+        if not scores.log_odds.shape[1]:
+            return [], []
+        threshold = _log_odds(self._config.link_confidence)
+        old = self._store.first_s[slots] < self._now_s - self._config.revise_s
+        best = scores.log_odds.argmax(axis=1)
+        rows = np.arange(len(slots))
+        wait = scores.pending[rows, best] & (scores.log_odds[rows, best] > threshold)
+        wait &= ~self._store.ended[slots] & ~old
+        allowed = np.where(scores.pending | (wait | old)[:, None], -np.inf, scores.log_odds)
+        rows, cols = assign(-allowed, -threshold)
+        top = allowed[rows, cols] >= allowed[rows].max(axis=1, initial=-np.inf)
+        return list(zip(rows[top].tolist(), cols[top].tolist(), strict=True)), np.flatnonzero(wait).tolist()
+
+    def _link(self, slot: int, candidates: list[int], scores: Scores, row: int, col: int) -> None:
+        gid = candidates[col]
+        confidence, other_id, margin = _ranking(candidates, scores, row, col)
+        self._book.join(gid, self._new_member(slot))
+        self._wear(slot, gid, confidence)
+        self._events.append(
+            Event(
+                "link",
+                self._now_s,
+                gid,
+                camid=int(self._store.camid[slot]),
+                track_id=int(self._store.track_id[slot]),
+                other_id=other_id,
+                confidence=confidence,
+                similarity=float(scores.similarity[row, col]),
+                ground_m=float(scores.ground_m[row, col]),
+                gap_s=float(scores.gap_s[row, col]),
+                margin=margin,
+            )
+        )
+
+    def _found(self, slot: int, candidates: list[int], scores: Scores, row: int) -> None:
+        confidence, other_id, margin = _ranking(candidates, scores, row, -1)
+        self._new_identity("create", slot, self._now_s, confidence, other_id=other_id, margin=margin)
+
+    def _new_identity(
+        self, kind: EventKind, slot: int, time_s: float, confidence: float, *, other_id: int, margin: float
+    ) -> None:
+        identity = self._book.found(self._new_member(slot))
+        self._wear(slot, identity.global_id, confidence)
+        camid, track_id = int(self._store.camid[slot]), int(self._store.track_id[slot])
+        self._events.append(
+            Event(
+                kind,
+                time_s,
+                identity.global_id,
+                camid=camid,
+                track_id=track_id,
+                other_id=other_id,
+                confidence=confidence,
+                margin=margin,
+            )
+        )
+
+    def _new_member(self, slot: int) -> Member:
+        store = self._store
+        first_s, last_s = float(store.first_s[slot]), float(store.last_s[slot])
+        camid, track_id = int(store.camid[slot]), int(store.track_id[slot])
+        member = Member(camid, track_id, first_s, last_s, slot, open=not store.ended[slot])
+        self._member_of[slot] = member
+        return member
+
+    def _wear(self, slot: int, global_id: int, confidence: float) -> None:
+        store = self._store
+        store.global_id[slot] = global_id
+        store.confidence[slot] = confidence
+        self._gallery.add(global_id, int(store.camid[slot]), store.vector_sum[slot])
+
+    def _merge(self, review: Iterable[int]) -> None:
+        """Young identities that turn out to be another one. The lower number stays."""
+        threshold = _log_odds(self._config.merge_confidence)
+        for gid in sorted(review):
+            while gid in self._book and self._book[gid].first_s >= self._now_s - self._config.revise_s:
+                party = self._evidence.identity(self._book[gid])
+                candidates = [other for other in self._evidence.candidates([party]) if other != gid]
+                scores = self._evidence.score([party], candidates)
+                allowed = np.where(scores.pending, -np.inf, scores.log_odds)[0]
+                best = int(allowed.argmax()) if candidates else -1
+                if best < 0 or allowed[best] < threshold:
+                    break
+                confidence, _, margin = _ranking(candidates, scores, 0, best)
+                if confidence < self._config.merge_confidence:
+                    break
+                kept, gone = min(gid, candidates[best]), max(gid, candidates[best])
+                self._book.merge(kept, gone)
+                self._gallery.merge(kept, gone)
+                slots = self._store.slots()
+                moved = slots[self._store.global_id[slots] == gone]
+                self._store.global_id[moved] = kept
+                self._store.confidence[moved] = np.minimum(self._store.confidence[moved], confidence)
+                self._events.append(
+                    Event(
+                        "merge",
+                        self._now_s,
+                        kept,
+                        other_id=gone,
+                        confidence=confidence,
+                        similarity=float(scores.similarity[0, best]),
+                        ground_m=float(scores.ground_m[0, best]),
+                        gap_s=float(scores.gap_s[0, best]),
+                        margin=margin,
+                    )
+                )
+                gid = kept
+
+    def _split(self) -> None:
+        """Tracklets that clearly stand elsewhere than the others of their identity leave it, one per identity and step.
+
+        The event holds from when the tracklet last agreed with another one: a tracker may slip onto somebody else.
+        """
+        if not self._floor.active:
+            return
+        slots = self._store.slots()
+        live = slots[~self._store.ended[slots] & (self._store.global_id[slots] > 0)]
+        worn = self._store.global_id[live]
+        odds_s, _, seen_s = self._floor.pairs(live, live)
+        together = worn[:, None] == worn[None]
+        seen = (seen_s * together).sum(axis=1)
+        mean = (odds_s * together).sum(axis=1) / np.maximum(seen, 1e-9)
+        clear = (seen >= self._config.split_s) & (mean < _DISAGREEMENT)
+        for gid in np.unique(worn[clear]).tolist():
+            places = np.flatnonzero(clear & (worn == gid))
+            joined = [m.slot for m in self._book[gid].members]
+            # Of those that disagree most, the one that joined last.
+            place = min(places.tolist(), key=lambda p: (round(float(mean[p]), 3), -joined.index(int(live[p]))))
+            self._leave(int(live[place]), gid, live[(worn == gid) & (live != live[place])], float(mean[place]))
+
+    def _leave(self, slot: int, gid: int, others: Int64, mean: float) -> None:
+        store = self._store
+        member = self._member_of[slot]
+        until_s = max(self._floor.agreed_at_s(slot, others), member.first_s)
+        member.last_s, member.open, member.slot = until_s, False, -1
+        from_s = math.nextafter(until_s, math.inf)
+        store.restart(slot, from_s)
+        self._new_identity("split", slot, from_s, float(posterior(np.array([mean]))[1]), other_id=gid, margin=-mean)
+
+    def _close(self) -> None:
+        self._book.prune(self._now_s - self._config.revise_s)
+        unseen = self._book.unseen_since(self._now_s - self._config.open_s)
+        excess = len(self._book) - len(unseen) - self._config.capacity
+        if excess > 0:
+            unseen = self._book.unseen_since(math.inf)[: len(unseen) + excess]
+        for gid in unseen:
+            gone = self._book.close(gid)
+            for member in gone.members:
+                if member.slot >= 0:
+                    self._member_of[member.slot].slot = -1
+            self._gallery.remove(gid)
+            self._events.append(Event("close", self._now_s, gid, gap_s=self._now_s - gone.last_s))
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _ranking(candidates: list[int], scores: Scores, row: int, col: int) -> tuple[float, int, float]:
+    """-> posterior of the choice (col -1: somebody new), runner-up (0: none), by how much log-odds it was better."""
+    log_odds = scores.log_odds[row]
+    chances, none = posterior(log_odds)
+    rivals = log_odds.copy()
+    if col >= 0:
+        rivals[col] = -np.inf
+    second = int(rivals.argmax()) if len(rivals) else -1
+    if second < 0 or not math.isfinite(rivals[second]):
+        return (float(chances[col]), 0, float(log_odds[col])) if col >= 0 else (none, 0, float("nan"))
+    if col < 0:
+        return none, candidates[second], -float(rivals[second])
+    return float(chances[col]), candidates[second], float(log_odds[col] - rivals[second])

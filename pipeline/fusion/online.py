@@ -1,0 +1,213 @@
+"""Identities while the footage comes in.
+
+Every tracklet is decided as soon as it has a first clip, at the latest when it ends: it joins the identity that all
+evidence together makes most probable (`link`), or founds a new one (`create`). As clips come in and tracklets are seen
+together, decisions are mended by explicit events: two identities become one (`merge`), or a tracklet that disagrees
+with the others on the floor leaves (`split`). An identity that nobody has seen for long is closed (`close`).
+
+By construction no identity is ever in two tracklets of one camera at one time, nor in two cameras at one time that do
+not overlap: a tracklet counts as in view until its tracker has ended it, and every link and merge passes
+`constraints.cannot_be_one`.
+
+The confidence of a decision is its posterior probability: all candidates and 'somebody new' are taken as the mutually
+exclusive answers, each weighted by its evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.fusion.calibration import SimilarityCalibration
+from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.decisions import Decisions
+from pipeline.fusion.evidence import Evidence
+from pipeline.fusion.floor import FloorAgreement
+from pipeline.fusion.gallery import Gallery
+from pipeline.fusion.identities import IdentityBook
+from pipeline.fusion.store import TrackletStore
+from pipeline.geometry.boxes import foot_point
+from pipeline.geometry.camera import GroundCamera
+from pipeline.types import NO_PREVIEW, EmbeddedFrame, Float64, FusedFrame, GlobalTracks, Int64, Tracks
+
+_BORDER = 0.01  # share of the picture that counts as its lower border
+_CUT_FEET = 4.0  # by this factor feet at that border are less certain
+
+
+class OnlineFuser:
+    """Gives tracklets of all cameras their identities as they come. One instance for all cameras of a site."""
+
+    def __init__(
+        self,
+        config: FusionConfig,
+        cameras: Sequence[GroundCamera | None],
+        overlaps: frozenset[tuple[int, int]],
+        dim: int,
+    ) -> None:
+        """cameras: by camid, None where not calibrated. overlaps: pairs of camids that look at one place."""
+        self._config = config
+        self._cameras = tuple(cameras)
+        self._overlaps = overlaps | {(b, a) for a, b in overlaps}
+        allowed = np.zeros((len(cameras), len(cameras)), np.bool_)
+        for a, b in self._overlaps:
+            allowed[a, b] = cameras[a] is not None and cameras[b] is not None
+        self._store = TrackletStore(dim)
+        self._floor = FloorAgreement(config, allowed)
+        self._calibration = SimilarityCalibration(config)
+        gallery, book = Gallery(dim, config.num_exemplars), IdentityBook()
+        evidence = Evidence(
+            config,
+            self._overlaps,
+            store=self._store,
+            gallery=gallery,
+            book=book,
+            floor=self._floor,
+            calibration=self._calibration,
+        )
+        self._gallery = gallery
+        self._decisions = Decisions(
+            config, store=self._store, gallery=gallery, book=book, floor=self._floor, evidence=evidence
+        )
+        self._last_frame: dict[int, int] = {}  # camid -> frame_idx
+        self._lowest_px = np.zeros(len(cameras))  # the lowest box edge that each camera has shown
+        self._now_s = -math.inf
+
+    def step(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
+        """The frames of one tick with identities, one for each item, in order; events ride on them."""
+        if not items:
+            return []
+        self._now_s = max(self._now_s, *(item.time_s for item in items))
+        ground = [self._on_ground(item) for item in items]
+        slots = [self._observe(item, *place) for item, place in zip(items, ground, strict=True)]
+        self._floor.update(self._store, np.concatenate(slots), self._now_s)
+        changed = sorted({gid for item in items for gid in self._learn(item)})
+        for item in items:
+            for track_id in item.ended.tolist():
+                self._decisions.end(self._store.slot_of(item.camid, track_id))
+        used = self._store.slots()
+        for slot in used[self._store.last_s[used] < self._now_s - self._config.stale_s].tolist():
+            self._decisions.end(slot)
+        self._decisions.step(self._now_s, changed)
+        return self._frames(items, slots, [xy for xy, _ in ground])
+
+    def flush(self) -> list[FusedFrame]:
+        """Decides what is undecided, as if every tracklet ended now; frames without tracks carry the last events."""
+        for slot in self._store.slots().tolist():
+            self._decisions.end(slot)
+        self._decisions.step(self._now_s, np.unique(self._store.global_id[self._store.slots()]).tolist())
+        events = self._decisions.take_events()
+        camids = sorted({max(event.camid, 0) for event in events})
+        return [
+            FusedFrame(
+                camid=camid,
+                frame_idx=self._last_frame.get(camid, 0),
+                time_s=self._now_s,
+                tracks=Tracks.empty(),
+                ground_xy=np.zeros((0, 2)),
+                global_tracks=GlobalTracks.empty(),
+                events=tuple(event for event in events if max(event.camid, 0) == camid),
+                preview=NO_PREVIEW,
+                preview_scale=1.0,
+            )
+            for camid in camids
+        ]
+
+    def _on_ground(self, item: EmbeddedFrame) -> tuple[Float64, Float64]:
+        """Where the tracks of an item stand: (N, 2) metres and the standard deviation (N,); NaN if not calibrated.
+
+        The error of a box is mostly that of its lower edge: the deviation is how far the point moves on the floor
+        when that edge is raised by it, so that people far away are trusted less.
+        """
+        camera = self._cameras[item.camid]
+        count = len(item.tracks)
+        if camera is None or not count:
+            return np.full((count, 2), np.nan), np.full(count, np.nan)
+        boxes = item.tracks.xyxy.astype(np.float64)
+        feet = foot_point(boxes)
+        error_px = np.maximum(self._config.foot_sigma * (boxes[:, 3] - boxes[:, 1]), 1.0)
+        # Feet below the lower border of the picture are cut off. Its height is not known here: a box that reaches as
+        # low as any box ever did may be cut.
+        self._lowest_px[item.camid] = max(self._lowest_px[item.camid], feet[:, 1].max())
+        error_px[feet[:, 1] >= (1 - _BORDER) * self._lowest_px[item.camid]] *= _CUT_FEET
+        raised = feet - np.stack((np.zeros(count), error_px), axis=1)
+        ground_xy, raised_xy = np.split(camera.to_ground(np.concatenate((feet, raised))), 2)
+        return ground_xy, np.linalg.norm(raised_xy - ground_xy, axis=1)
+
+    def _observe(self, item: EmbeddedFrame, ground_xy: Float64, sigma_m: Float64) -> Int64:
+        self._last_frame[item.camid] = item.frame_idx
+        ids, boxes = item.tracks.track_id, item.tracks.xyxy
+        slots = self._store.observe(item.camid, item.time_s, ids, boxes, ground_xy=ground_xy, ground_sigma_m=sigma_m)
+        self._decisions.see(slots, item.time_s)
+        return slots
+
+    def _learn(self, item: EmbeddedFrame) -> list[int]:
+        """Clips of an item improve tracklets, identities and the calibration -> identities that have changed."""
+        store = self._store
+        rows = [store.slot_of(item.camid, track_id) for track_id in item.embeddings.track_id.tolist()]
+        known = np.array([row >= 0 for row in rows], np.bool_)
+        if not known.any():
+            return []
+        slots = np.array(rows, np.int64)[known]
+        vector, quality = item.embeddings.vector[known], item.embeddings.quality[known]
+        again = store.num_clips[slots] > 0
+        alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
+        self._calibration.same.update(alike, float(again.sum()))
+        store.add_vectors(slots, vector, quality)
+        for slot in np.unique(slots).tolist():
+            self._learn_different(slot)
+        changed = []
+        for row, slot in enumerate(slots.tolist()):
+            gid = int(store.global_id[slot])
+            if gid:
+                self._gallery.add(gid, item.camid, vector[row] * quality[row])
+                changed.append(gid)
+        return changed
+
+    def _learn_different(self, slot: int) -> None:
+        """People seen at this moment in the same camera, or certainly elsewhere, are others."""
+        store = self._store
+        camid = int(store.camid[slot])
+        others = store.slots()
+        fresh = store.last_s[others] >= self._now_s - self._config.simultaneous_s
+        others = others[(store.num_clips[others] > 0) & fresh & (others != slot)]
+        if not len(others):
+            return
+        cosine = (store.vectors(others) @ store.vectors(np.array([slot]))[0]).astype(np.float64)
+        within = store.camid[others] == camid
+        odds_s, _, seen_s = self._floor.pairs(np.array([slot]), others)
+        apart = self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks
+        apart |= [(camid, other) not in self._overlaps for other in store.camid[others].tolist()]
+        self._calibration.different_within.update(cosine[within], 1.0)
+        self._calibration.different_across.update(cosine[apart & ~within], 1.0)
+
+    def _frames(
+        self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
+    ) -> list[FusedFrame]:
+        events = self._decisions.take_events()
+        camids = [item.camid for item in items]
+        places = [camids.index(event.camid) if event.camid in camids else 0 for event in events]
+        frames = []
+        for place, (item, own, ground_xy) in enumerate(zip(items, slots, ground, strict=True)):
+            global_id = self._store.global_id[own]
+            known = global_id > 0
+            frames.append(
+                FusedFrame(
+                    camid=item.camid,
+                    frame_idx=item.frame_idx,
+                    time_s=item.time_s,
+                    tracks=item.tracks,
+                    ground_xy=ground_xy,
+                    global_tracks=GlobalTracks(
+                        item.tracks.track_id[known],
+                        global_id[known],
+                        item.tracks.xyxy[known],
+                        self._store.confidence[own[known]].astype(np.float32),
+                    ),
+                    events=tuple(event for event, at in zip(events, places, strict=True) if at == place),
+                    preview=item.preview,
+                    preview_scale=item.preview_scale,
+                )
+            )
+        return frames

@@ -1,0 +1,87 @@
+"""run.json: what ran, on what, with which settings and models, and how long it took. Holds no credentials."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.config import Camera, PipelineConfig
+from pipeline.detect.build import model_hash
+from pipeline.ingest.urls import mask_credentials
+from pipeline.report import RunOptions, RunReport
+
+_PACKAGES = ("numpy", "scipy", "opencv-python", "av", "onnxruntime", "faiss-cpu", "lap", "pydantic", "ultralytics", "torch")
+
+
+def describe_run(
+    options: RunOptions,
+    cameras: tuple[Camera, ...],
+    config: PipelineConfig,
+    base_dir: Path,
+    started_at: datetime,
+    clock_zero_s: float | None,
+    report: RunReport,
+) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "crosscam": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": _versions(),
+        "started_at": started_at.isoformat(),
+        "wall_s": round(report.wall_s, 3),
+        "interrupted": report.interrupted,
+        "clock_zero_s": clock_zero_s,
+        "cams": str(options.cams),
+        "settings": list(options.settings),
+        "max_seconds": options.max_seconds,
+        "config": config.model_dump(mode="json"),
+        "models": {
+            "detect": _hash(base_dir, config.detect.model),
+            "reid": _hash(base_dir, config.reid.model),
+        },
+        "cameras": [
+            {
+                "id": camera.name,
+                "source": mask_credentials(camera.source),
+                "calibrated": camera.ground is not None,
+                "state": status.state,
+                "message": status.message,
+                "frames": status.num_frames,
+                "dropped": status.num_dropped,
+                "broken": status.num_broken,
+                "reconnects": status.num_reconnects,
+                "width": status.width,
+                "height": status.height,
+                "fps": status.fps,
+                "tracklets": tracklets,
+            }
+            for camera, status, tracklets in zip(cameras, report.cameras, report.num_tracklets, strict=True)
+        ],
+        "identities": report.num_identities,
+        "cross_camera_links": report.num_cross_camera_links,
+        "nodes": [
+            {"name": node.name, "wall_s": round(node.wall_s, 3), "cpu_s": round(node.cpu_s, 3), "items": node.num_items}
+            for node in report.nodes
+        ],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _hash(base_dir: Path, model: str) -> str | None:
+    """SHA-256 of a model's file or folder; None for one that is built in or fetched by name."""
+    path = base_dir / Path(model).expanduser()
+    return model_hash(path) if model and path.exists() else None

@@ -1,0 +1,66 @@
+"""The sinks of a run, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline.sinks.config import OutputConfig
+from pipeline.sinks.sink import Sink
+from pipeline.sinks.tables import TableSink
+from pipeline.sinks.video import VideoSink
+from pipeline.types import FusedFrame
+
+
+class Sinks:
+    """Several sinks behind one `write`. Each is closed whatever happens to the others."""
+
+    def __init__(self, tables: TableSink, others: Sequence[Sink] = ()) -> None:
+        self._tables = tables
+        self._sinks: tuple[Sink, ...] = (tables, *others)
+        self._stack = ExitStack()
+
+    def write(self, frames: Sequence[FusedFrame]) -> None:
+        """Give one tick to every sink, the tables first. Raises OutputError."""
+        for sink in self._sinks:
+            sink.write(frames)
+
+    def log_camera(self, kind: str, camid: int, time_s: float, message: str = "") -> None:
+        """Note in events.jsonl that something happened to a camera (`camera_failed`, `camera_reconnected`,
+        `camera_ended`, ...). `message` must hold no credentials; `time_s` is NaN where not known. Thread-safe."""
+        self._tables.events.log_camera(kind, camid, time_s, message)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for sink in reversed(self._sinks):  # the last to be entered, the tables, is the first to be closed
+                stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def open_sinks(
+    config: OutputConfig,
+    folder: Path,
+    camera_names: Sequence[str],
+    *,
+    video: bool,
+    fps: float,
+    floor_bounds_m: tuple[float, float, float, float] | None = None,
+) -> Sinks:
+    """The sinks that write into `folder`, which `prepare_output` has made ready; `camera_names` by camid.
+
+    `fps` is ticks per second; `floor_bounds_m` (xmin, ymin, xmax, ymax) of the floor map, None for no map.
+    Raises OutputError where the folder does not take files.
+    """
+    others: list[Sink] = []
+    if video:
+        others.append(VideoSink(folder, camera_names, fps=fps, floor_bounds_m=floor_bounds_m, config=config))
+    return Sinks(TableSink(folder, camera_names, mot=config.mot), others)

@@ -1,0 +1,113 @@
+"""global_tracks.csv, one row per person and frame, and the tables that follow from it.
+
+While the run goes, rows and events are only appended, to `global_tracks.csv.partial` and `events.jsonl.partial`; each
+tick is handed to the operating system before `write` returns. The identity in a row is what is known by then, or
+empty. At the end `pipeline.sinks.final` reads both files again, once and in order, and writes the tables in which
+every row has the final identity of its tracklet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from pipeline.sinks.events import EventLog
+from pipeline.sinks.files import AtomicFile, ends_well
+from pipeline.sinks.final import COLUMNS, TABLE_FILE, write_final_tables
+from pipeline.types import FusedFrame
+
+
+class TableSink:
+    """Writes the rows and events of a run, and the final tables when it ends. One instance per run and folder.
+
+    Memory does not grow with the run; only while the final tables are made is a small record kept per tracklet.
+    """
+
+    def __init__(self, folder: Path, camera_names: Sequence[str], *, mot: bool = True) -> None:
+        twice = sorted({name for name in camera_names if list(camera_names).count(name) > 1})
+        if twice:
+            raise ValueError(f"two cameras are called {twice[0]!r}; every camera needs a name of its own")
+        self._folder = folder
+        self._mot = mot
+        self._quoted_names = tuple(_quoted(name) for name in camera_names)
+        self.events = EventLog(folder, camera_names)
+        self._table = AtomicFile(folder / TABLE_FILE)
+        self._table.write(",".join(COLUMNS) + "\n")
+        self._table.flush()
+
+    def write(self, frames: Sequence[FusedFrame]) -> None:
+        """Append one tick: rows by camera, then track. Raises OutputError where the disk does not take it."""
+        self.events.write(frames)
+        in_order = sorted(frames, key=lambda frame: (frame.camid, frame.frame_idx))
+        rows = "".join(_rows(frame, self._quoted_names[frame.camid]) for frame in in_order if len(frame.tracks))
+        if rows:
+            self._table.write(rows)
+            self._table.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if ends_well(kind):
+                self._table.close()
+                self.events.close()
+                write_final_tables(self._folder, self._table.temporary, self.events.temporary, mot=self._mot)
+                self.events.publish()
+                self._table.temporary.unlink(missing_ok=True)
+        finally:
+            self._table.abandon()
+            self.events.abandon()
+
+
+def _rows(frame: FusedFrame, quoted_name: str) -> str:
+    """The frame's lines of the table, by track_id."""
+    tracks, known = frame.tracks, frame.global_tracks
+    identities = {
+        track_id: (global_id, confidence)
+        for track_id, global_id, confidence in zip(
+            known.track_id.tolist(), known.global_id.tolist(), known.confidence.tolist(), strict=True
+        )
+    }
+    order = np.argsort(tracks.track_id, kind="stable")
+    xyxy = tracks.xyxy[order].astype(np.float64)
+    boxes = np.concatenate((xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]), axis=1).tolist()
+    ids, scores, ground = tracks.track_id[order].tolist(), tracks.score[order].tolist(), frame.ground_xy[order].tolist()
+    head = f"{time_text(frame.time_s)},{quoted_name},{frame.frame_idx},"
+    lines = []
+    for track_id, (left, top, width, height), score, (x, y) in zip(ids, boxes, scores, ground, strict=True):
+        global_id, confidence = identities.get(track_id, ("", float("nan")))
+        lines.append(
+            f"{head}{global_id},{track_id},{left:z.2f},{top:z.2f},{width:z.2f},{height:z.2f},"
+            f"{_number(score)},{_number(confidence)},{_ground(x, y)}\n"
+        )
+    return "".join(lines)
+
+
+def time_text(time_s: float) -> str:
+    """Seconds to the microsecond, without idle zeros but with at least three decimals."""
+    text = f"{time_s:.6f}"
+    return text[:-3] if text.endswith("000") else text.rstrip("0")
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.4f}"
+
+
+def _ground(x: float, y: float) -> str:
+    return "," if x != x or y != y else f"{x:z.3f},{y:z.3f}"
+
+
+def _quoted(name: str) -> str:
+    """The name as one CSV field, in quotes where it needs them."""
+    field = io.StringIO()
+    csv.writer(field, lineterminator="").writerow([name])
+    return field.getvalue()

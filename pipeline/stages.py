@@ -1,0 +1,262 @@
+"""Adapters between the runtime and the rooms: message in, domain call, message out. No logic of their own.
+
+Each factory is a small frozen value that can be pickled and builds its stage where the stage is to work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.detect.build import build_detector
+from pipeline.detect.config import DetectConfig
+from pipeline.detect.detector import Detector
+from pipeline.fusion.build import build_fuser
+from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.fuser import Fuser
+from pipeline.geometry.boxes import foot_point, in_polygon
+from pipeline.geometry.camera import GroundCamera
+from pipeline.reid.build import build_embedder
+from pipeline.reid.config import ReidConfig
+from pipeline.reid.embedder import Embedder
+from pipeline.track.build import build_clip_collector, build_tracker
+from pipeline.track.clips import ClipCollector
+from pipeline.track.config import ClipConfig, TrackConfig
+from pipeline.track.tracker import Tracker
+from pipeline.types import (
+    NO_PREVIEW,
+    Clips,
+    DetectedFrame,
+    Detections,
+    EmbeddedFrame,
+    Float64,
+    Frame,
+    FusedFrame,
+    Int64,
+    TrackedFrame,
+    Tracks,
+    UInt8,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where in a camera's picture people count: inside any `keep` polygon (or none given) and in no `ignore` one."""
+
+    keep: tuple[Float64, ...] = ()  # each (P, 2) px
+    ignore: tuple[Float64, ...] = ()
+
+    def filter(self, detections: Detections) -> Detections:
+        """The detections whose foot point counts."""
+        if not (self.keep or self.ignore) or not len(detections):
+            return detections
+        feet = foot_point(detections.xyxy)
+        kept = np.zeros(len(feet), np.bool_) if self.keep else np.ones(len(feet), np.bool_)
+        for polygon in self.keep:
+            kept |= in_polygon(feet, polygon)
+        for polygon in self.ignore:
+            kept &= ~in_polygon(feet, polygon)
+        return detections[kept]
+
+
+class DetectStage:
+    """Frame -> DetectedFrame, one batch per tick."""
+
+    def __init__(self, detector: Detector, regions: Sequence[Region]) -> None:
+        self._detector = detector
+        self._regions = tuple(regions)
+
+    def __call__(self, items: Sequence[Frame]) -> list[DetectedFrame]:
+        found = self._detector.detect(items)
+        return [
+            DetectedFrame(frame, self._regions[frame.camid].filter(detections))
+            for frame, detections in zip(items, found, strict=True)
+        ]
+
+    def flush(self) -> list[DetectedFrame]:
+        return []
+
+
+@dataclass(slots=True)
+class _Camera:
+    """What the track stage keeps of one camera."""
+
+    tracker: Tracker
+    collector: ClipCollector
+    live: Int64
+    frame_idx: int
+    time_s: float
+
+
+class TrackStage:
+    """DetectedFrame -> TrackedFrame; one tracker and one clip collector per camera. Full images end here."""
+
+    def __init__(
+        self, track: TrackConfig, clips: ClipConfig, clip_length: int, input_hw: tuple[int, int], *, preview_px: int
+    ) -> None:
+        self._track_config = track
+        self._clip_config = clips
+        self._clip_length = clip_length
+        self._input_hw = input_hw
+        self._preview_px = preview_px
+        self._cameras: dict[int, _Camera] = {}
+
+    def __call__(self, items: Sequence[DetectedFrame]) -> list[TrackedFrame]:
+        return [self._track(item) for item in items]
+
+    def flush(self) -> list[TrackedFrame]:
+        """The last clips of all tracks that are still open, one frame without tracks per camera."""
+        rest = []
+        for camid, camera in sorted(self._cameras.items()):
+            clips = camera.collector.finish(camera.live)
+            rest.append(self._message(camid, camera, Tracks.empty(), clips, camera.live, (NO_PREVIEW, 1.0)))
+        return rest
+
+    def _track(self, item: DetectedFrame) -> TrackedFrame:
+        frame = item.frame
+        camera = self._cameras.get(frame.camid)
+        if camera is None:
+            camera = self._cameras[frame.camid] = self._new_camera()
+        camera.frame_idx, camera.time_s = frame.frame_idx, frame.time_s
+        tracks = camera.tracker.update(item.detections, frame.time_s)
+        ready = camera.collector.update(frame.image, tracks, frame.time_s)
+        live = camera.tracker.live_ids()
+        ended = np.setdiff1d(camera.live, live, assume_unique=True)
+        camera.live = live
+        clips = join_clips(ready, camera.collector.finish(ended)) if len(ended) else ready
+        return self._message(frame.camid, camera, tracks, clips, ended, shrink(frame.image, self._preview_px))
+
+    def _new_camera(self) -> _Camera:
+        collector = build_clip_collector(self._clip_config, self._clip_length, self._input_hw)
+        return _Camera(build_tracker(self._track_config), collector, np.zeros(0, np.int64), 0, 0.0)
+
+    @staticmethod
+    def _message(
+        camid: int, camera: _Camera, tracks: Tracks, clips: Clips, ended: Int64, preview: tuple[UInt8, float]
+    ) -> TrackedFrame:
+        return TrackedFrame(
+            camid=camid,
+            frame_idx=camera.frame_idx,
+            time_s=camera.time_s,
+            tracks=tracks,
+            clips=clips,
+            ended=ended,
+            preview=preview[0],
+            preview_scale=preview[1],
+        )
+
+
+class EmbedStage:
+    """TrackedFrame -> EmbeddedFrame, the clips of all cameras of a tick in one batch."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def __call__(self, items: Sequence[TrackedFrame]) -> list[EmbeddedFrame]:
+        if not items:
+            return []
+        embedded = self._embedder.embed(join_clips(*(item.clips for item in items)))
+        ends = np.cumsum([len(item.clips) for item in items])
+        out = []
+        for item, end in zip(items, ends, strict=True):
+            rows = slice(int(end) - len(item.clips), int(end))
+            out.append(
+                EmbeddedFrame(
+                    camid=item.camid,
+                    frame_idx=item.frame_idx,
+                    time_s=item.time_s,
+                    tracks=item.tracks,
+                    embeddings=embedded[rows],
+                    ended=item.ended,
+                    preview=item.preview,
+                    preview_scale=item.preview_scale,
+                )
+            )
+        return out
+
+    def flush(self) -> list[EmbeddedFrame]:
+        return []
+
+
+class FuseStage:
+    """EmbeddedFrame -> FusedFrame, all cameras of a site."""
+
+    def __init__(self, fuser: Fuser) -> None:
+        self._fuser = fuser
+
+    def __call__(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
+        return self._fuser.step(items)
+
+    def flush(self) -> list[FusedFrame]:
+        return self._fuser.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectFactory:
+    config: DetectConfig
+    camera_names: tuple[str, ...]
+    regions: tuple[Region, ...]
+    base_dir: Path
+
+    def __call__(self) -> DetectStage:
+        return DetectStage(build_detector(self.config, self.camera_names, self.base_dir), self.regions)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFactory:
+    track: TrackConfig
+    clips: ClipConfig
+    clip_length: int
+    input_hw: tuple[int, int]
+    preview_px: int
+
+    def __call__(self) -> TrackStage:
+        return TrackStage(self.track, self.clips, self.clip_length, self.input_hw, preview_px=self.preview_px)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedFactory:
+    config: ReidConfig
+    base_dir: Path
+
+    def __call__(self) -> EmbedStage:
+        return EmbedStage(build_embedder(self.config, self.base_dir))
+
+
+@dataclass(frozen=True, slots=True)
+class FuseFactory:
+    config: FusionConfig
+    cameras: tuple[GroundCamera | None, ...]
+    overlaps: frozenset[tuple[int, int]]
+    dim: int
+
+    def __call__(self) -> FuseStage:
+        return FuseStage(build_fuser(self.config, self.cameras, self.overlaps, self.dim))
+
+
+def join_clips(*parts: Clips) -> Clips:
+    """All clips in one value, in order; the parts must agree on T, h and w."""
+    filled = [part for part in parts if len(part)] or [parts[0]]
+    if len(filled) == 1:
+        return filled[0]
+    return Clips(
+        track_id=np.concatenate([part.track_id for part in filled]),
+        image=np.concatenate([part.image for part in filled]),
+        num_crops=np.concatenate([part.num_crops for part in filled]),
+        quality=np.concatenate([part.quality for part in filled]),
+    )
+
+
+def shrink(image: UInt8, width_px: int) -> tuple[UInt8, float]:
+    """The picture scaled down to at most `width_px`, with the scale; nothing where `width_px` is 0."""
+    if not width_px:
+        return NO_PREVIEW, 1.0
+    scale = min(1.0, width_px / image.shape[1])
+    if scale == 1.0:
+        return image.copy(), 1.0
+    size = (width_px, max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
