@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 
 from pipeline.config import Camera, PipelineConfig, load_cameras, load_pipeline, overlapping_pairs
@@ -44,6 +45,7 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     Raises ConfigError for a configuration that can not be used, NoCameraError where no camera could be read,
     OutputError where results can not be written, StageError where a stage failed.
     """
+    cv2.setNumThreads(1)  # stages share the cores among themselves; OpenCV's own threads would only get in the way
     cameras, named_config = load_cameras(options.cams)
     config_path = options.config or named_config
     config = load_pipeline(config_path, options.settings)
@@ -168,9 +170,7 @@ class _Stopper:
 class _Watch:
     """Keeps the live figures of a run, shows them now and then, and records what happens to cameras."""
 
-    def __init__(
-        self, reader: TickReader, sinks: Sinks, show: Callable[[Progress], None], started: float
-    ) -> None:
+    def __init__(self, reader: TickReader, sinks: Sinks, show: Callable[[Progress], None], started: float) -> None:
         self._reader = reader
         self._sinks = sinks
         self._show = show

@@ -96,7 +96,9 @@ class CameraConfig(Settings):
     source: Text = Field(
         min_length=1, description="video file, stream URL, device number or folder of images; ${NAME} from environment"
     )
-    start_time: datetime | None = Field(None, description="ISO 8601, when frame 0 was captured; UTC if no zone is given")
+    start_time: datetime | None = Field(
+        None, description="ISO 8601, when frame 0 was captured; UTC if no zone is given"
+    )
     offset_s: float = Field(0.0, description="seconds to add to the camera's clock")
     fps: float | None = Field(None, gt=0, le=1000, description="frame rate for sources that carry no (true) time")
     crop: tuple[int, int, int, int] | None = Field(None, description="x, y, width, height in pixels of the source")
@@ -214,7 +216,9 @@ def _check_names(config: CamsConfig, file: YamlFile) -> None:
         for number, other in enumerate(camera.overlaps):
             if other not in names or other == camera.id:
                 key = ("cameras", place, "overlaps", number)
-                raise ConfigError(f"{file.where(key)}: {dotted(key)}: no other camera {other!r}{near_miss(other, names)}")
+                raise ConfigError(
+                    f"{file.where(key)}: {dotted(key)}: no other camera {other!r}{near_miss(other, names)}"
+                )
 
 
 def _camera(config: CameraConfig, folder: Path, environ: Mapping[str, str]) -> Camera:

@@ -109,9 +109,7 @@ def _progress_table(progress: Progress, speed: tuple[float, ...]) -> Table:
     for camera, fps, people in zip(progress.cameras, speed, progress.live_people, strict=True):
         share = f"{camera.num_frames / camera.expected_frames:.0%}" if camera.expected_frames else ""
         lag = f"{camera.lag_s:.1f}" if camera.lag_s > 0 else ""
-        table.add_row(
-            Text(camera.name), _state(camera), str(camera.num_frames), share, f"{fps:.1f}", lag, str(people)
-        )
+        table.add_row(Text(camera.name), _state(camera), str(camera.num_frames), share, f"{fps:.1f}", lag, str(people))
     return table
 
 

@@ -14,7 +14,18 @@ from pipeline.detect.build import model_hash
 from pipeline.ingest.urls import mask_credentials
 from pipeline.report import RunOptions, RunReport
 
-_PACKAGES = ("numpy", "scipy", "opencv-python", "av", "onnxruntime", "faiss-cpu", "lap", "pydantic", "ultralytics", "torch")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "opencv-python",
+    "av",
+    "onnxruntime",
+    "faiss-cpu",
+    "lap",
+    "pydantic",
+    "ultralytics",
+    "torch",
+)
 
 
 def describe_run(

@@ -140,7 +140,7 @@ def _message(model: type[BaseModel], key: KeyPath, fault: Any) -> str:
         return f"unknown key{near_miss(str(key[-1]), known) if known else ''}"
     if kind == "missing":
         return "is missing and has no default"
-    message = fault["msg"].removeprefix("Value error, ")
+    message: str = fault["msg"].removeprefix("Value error, ")
     value = fault.get("input")
     if kind != "value_error" and not isinstance(value, Mapping | BaseModel):
         message += f", got {value!r}"

@@ -121,7 +121,9 @@ def test_ctrl_c_leaves_whole_files(site: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_can_be_recovered(site: Path, tmp_path: Path) -> None:
     args = ["--cams", site / "cams.yaml", "--output", tmp_path, "--set", "ingest.policy=drop_oldest"]
-    process = subprocess.Popen([sys.executable, "run_pipeline.py", *map(str, args)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "run_pipeline.py", *map(str, args)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     partial = tmp_path / "global_tracks.csv.partial"
     deadline = time.monotonic() + 60
     while not (partial.exists() and partial.stat().st_size > 8000) and time.monotonic() < deadline:
@@ -182,7 +184,9 @@ def test_no_readable_camera_is_exit_code_3(site: Path, tmp_path: Path) -> None:
         (["track.high_scor=1"], "did you mean high_score?"),
     ],
 )
-def test_a_wrong_setting_is_exit_code_2_with_its_key(site: Path, tmp_path: Path, settings: list[str], says: str) -> None:
+def test_a_wrong_setting_is_exit_code_2_with_its_key(
+    site: Path, tmp_path: Path, settings: list[str], says: str
+) -> None:
     extra = [part for setting in settings for part in ("--set", setting)]
     done = command("--cams", site / "cams.yaml", "--output", tmp_path, *extra)
     assert done.returncode == 2
@@ -212,8 +216,10 @@ def test_help_teaches() -> None:
 def test_evaluate_scores_the_run_per_camera_and_over_all(site: Path, tmp_path: Path) -> None:
     assert command("--cams", site / "cams.yaml", "--output", tmp_path).returncode == 0
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "evaluate", "--gt", site / "cams.yaml", "--pred", tmp_path]
-        + ["--ceiling", "--json", tmp_path / "scores.json"],
+        [
+            *(sys.executable, "-m", "pipeline", "evaluate", "--gt", site / "cams.yaml", "--pred", tmp_path),
+            *("--ceiling", "--json", tmp_path / "scores.json"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -54,7 +54,9 @@ def test_an_unknown_key_without_a_near_miss_lists_what_is_known(tmp_path: Path) 
 
 
 def test_a_camera_listed_twice_is_named_with_both_lines(tmp_path: Path) -> None:
-    message = error_of(tmp_path, "cameras:\n- {id: a, source: a.mp4}\n- {id: b, source: b.mp4}\n- {id: a, source: c.mp4}\n")
+    message = error_of(
+        tmp_path, "cameras:\n- {id: a, source: a.mp4}\n- {id: b, source: b.mp4}\n- {id: a, source: c.mp4}\n"
+    )
     assert "cams.yaml:4: cameras[2].id: 'a' is taken" in message and "cams.yaml:2" in message
 
 
@@ -151,7 +153,9 @@ def test_settings_overrule_the_file_and_errors_name_them(tmp_path: Path) -> None
     path.write_text("track:\n  max_lost_s: 1.5\n")
     assert load_pipeline(path).track.max_lost_s == 1.5
     assert load_pipeline(path, ["track.max_lost_s=3"]).track.max_lost_s == 3
-    with pytest.raises(ConfigError, match=r"--set track\.high_scor=1: track\.high_scor: unknown key, did you mean high_score"):
+    with pytest.raises(
+        ConfigError, match=r"--set track\.high_scor=1: track\.high_scor: unknown key, did you mean high_score"
+    ):
         load_pipeline(path, ["track.high_scor=1"])
     with pytest.raises(ConfigError, match=r"--set track\.max_lost_s=abc: track\.max_lost_s"):
         load_pipeline(path, ["track.max_lost_s=abc"])

@@ -16,8 +16,8 @@ from pipeline.detect.class_names import class_numbers, names_for
 from pipeline.detect.config import DetectConfig
 from pipeline.detect.heads import Head, decode, recognise, suppress
 from pipeline.detect.letterbox import RULES, LetterboxBuffer, LetterboxRule
-from pipeline.detect.session import ORT_ERRORS, available_cores, open_session
 from pipeline.geometry.boxes import clip_to
+from pipeline.onnx_session import ORT_ERRORS, available_cores, open_session
 from pipeline.types import Detections, Float32, Frame, Int64
 
 KEY = "detect.model"

@@ -26,11 +26,11 @@ class RunningNormal:
         return math.sqrt(self._var)
 
     def update(self, samples: Float64, weight: float) -> None:
-        """Take in samples (N,) that together weigh `weight`."""
+        """Take in samples (N,) that together weigh `weight`; newer ones count more, so that the prior fades soon."""
         if not len(samples):
             return
         near = np.clip(samples, self.mean - _FAR * self.std, self.mean + _FAR * self.std)
-        share = weight / (self._weight + weight)
+        share = min(2 * weight / (self._weight + weight), 1.0)
         shift = float(near.mean()) - self.mean
         self.mean += share * shift
         spread = float(((near - self.mean) ** 2).mean())

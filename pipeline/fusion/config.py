@@ -45,7 +45,7 @@ class FusionConfig(Settings):
     )
     same_std: float = Field(0.06, gt=0, le=1, description="Its standard deviation.")
     calibration_weight: float = Field(
-        30.0, ge=0, description="How many observed pairs the expected similarities weigh; large values pin them."
+        60.0, ge=0, description="How many observed pairs the expected similarities weigh; large values pin them."
     )
     camera_shift: float = Field(
         0.3,

@@ -23,17 +23,18 @@ def cannot_be_one(
     """Whether two people must be different since one would be twice in a camera at once, or in two cameras that do
     not overlap.
 
-    Within a camera a single common frame is too much. Between cameras `simultaneous_s` is forgiven to the clocks.
-    `overlaps` holds ordered pairs of cameras that look at one place; either order will do.
+    Within a camera a single common moment is too much. Between cameras a clock error of less than `simultaneous_s`
+    is forgiven: if moving one tracklet by that much would have it end before the other one begins, they may be one
+    person. `overlaps` holds ordered pairs of cameras that look at one place; either order will do.
     """
     others = tuple(other)
     for a in one:
         for b in others:
-            common_s = min(a.last_s, b.last_s) - max(a.first_s, b.first_s)
-            if common_s < 0:
+            apart_s = max(a.first_s - b.last_s, b.first_s - a.last_s)
+            if apart_s > 0:
                 continue
             if a.camid == b.camid:
                 return True
-            if common_s > simultaneous_s and (a.camid, b.camid) not in overlaps and (b.camid, a.camid) not in overlaps:
+            if -apart_s >= simultaneous_s and (a.camid, b.camid) not in overlaps and (b.camid, a.camid) not in overlaps:
                 return True
     return False

@@ -66,14 +66,13 @@ class Decisions:
     def step(self, now_s: float, changed: Iterable[int]) -> None:
         """Bring all identities up to date. changed: ids that have got new clips."""
         self._now_s = now_s
+        due = now_s >= self._reviewed_s + self._config.review_s
+        if due:
+            self._reviewed_s = now_s
+            self._close()
         self._split()
         self._decide()
-        review = set(changed)
-        if now_s >= self._reviewed_s + self._config.review_s:
-            self._reviewed_s = now_s
-            review.update(self._store.global_id[self._store.slots()].tolist())
-            self._close()
-        self._merge(review)
+        self._merge({*changed, *(self._store.global_id[self._store.slots()].tolist() if due else ())})
         slots = self._store.slots()
         linger_s = min(_LINGER * self._config.motion_s, self._config.stale_s)
         gone = self._store.ended[slots] & (self._store.last_s[slots] < now_s - linger_s)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.onnx_session import ORT_ERRORS, available_cores, open_session
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.manifest import Manifest
 from pipeline.reid.preprocess import CropBuffer
-from pipeline.reid.session import ORT_ERRORS, available_cores, open_session
 from pipeline.reid.vectors import clip_means, own_crops, unit
 from pipeline.types import Clips, Embeddings, Float32, UInt8
 

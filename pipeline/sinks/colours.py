@@ -19,6 +19,7 @@ ALARM: Colour = (70, 90, 255)
 
 _GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 _LIGHTNESS = (0.74, 0.88, 0.62)
+_HUES = 21  # after so many ids the hues come back to within 9 degrees
 _CHROMA = 0.2
 
 
@@ -34,7 +35,7 @@ def colour_of(global_id: int) -> Colour:
         return UNDECIDED
     hue = 0.6 + global_id * _GOLDEN_ANGLE
     a, b = _CHROMA * math.cos(hue), _CHROMA * math.sin(hue)
-    lightness = _LIGHTNESS[global_id % len(_LIGHTNESS)]
+    lightness = _LIGHTNESS[(global_id - global_id // _HUES) % len(_LIGHTNESS)]
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -79,12 +79,7 @@ class FloorMap:
             if trail.points[-1][0] >= last_s and time_s - last_s <= _CURRENT_STEPS * step_s:
                 self._draw_dot(picture, path[-1], colour, camid, text_px)
                 current.setdefault(trail.global_id, []).append((float(path[-1, 0]), float(path[-1, 1])))
-        for global_id, places in sorted(current.items()):
-            if global_id:
-                x, y = np.mean(places, axis=0)
-                corner = round(x + 2.0 * text_px), round(y - 1.0 * text_px)
-                if 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]:
-                    draw_label(picture, f"#{global_id}", corner, colours.colour_of(global_id), text_px)
+        self._draw_names(picture, current, text_px)
 
     def grid_m(self, picture: UInt8) -> float:
         """Metres between the lines of the grid on a map of this size."""
@@ -111,6 +106,20 @@ class FloorMap:
         left = x + 1.25 * text_px * math.cos(angle) - 0.5 * text_width(letter, size_px, bold=True)
         baseline = y - 1.25 * text_px * math.sin(angle) + 0.36 * size_px
         draw_text(picture, letter, (round(left), round(baseline)), colour, size_px, bold=True)
+
+    @staticmethod
+    def _draw_names(picture: UInt8, current: Mapping[int, Sequence[tuple[float, float]]], text_px: int) -> None:
+        """The number of each identity beside the middle of its dots, one above another where they would collide."""
+        taken: list[tuple[int, int]] = []
+        for global_id, places in sorted(current.items()):
+            x, y = np.mean(places, axis=0)
+            if not global_id or not (0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]):
+                continue
+            left, bottom = round(x + 2.0 * text_px), round(y - 1.0 * text_px)
+            while any(abs(left - other) < 3 * text_px and abs(bottom - low) < 1.3 * text_px for other, low in taken):
+                bottom -= round(0.5 * text_px)
+            taken.append((left, bottom))
+            draw_label(picture, f"#{global_id}", (left, bottom), colours.colour_of(global_id), text_px)
 
     def _scale(self, shape: tuple[int, ...]) -> tuple[float, float, float]:
         """-> (pixels per metre, pixel x of xmin, pixel y of ymin)."""

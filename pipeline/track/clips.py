@@ -12,7 +12,7 @@ from pipeline.geometry.boxes import clip_to, covered_share
 from pipeline.track.config import ClipConfig
 from pipeline.types import Clips, Float32, Float64, Int64, Tracks, UInt8
 
-_TRIALS_PER_SPAN = 4  # crops looked at per span of time, beside those that promise to be much better
+_TRIALS_PER_SPAN = 3  # crops looked at per span of time, beside those that promise to be much better
 _MUCH_BETTER = 1.2
 _CUT = 0.5  # what a box cut off by the picture's border is worth
 _BORDER_PX = 2.0

@@ -51,8 +51,8 @@ def predict(mean: Float64, cov: Float64, dt_s: Float64, noise: MotionNoise) -> t
     moved = mean.copy()
     moved[:, 0] += dt * mean[:, 1]
     grown = np.empty_like(cov)
-    grown[:, 0] = cov[:, 0] + dt * (2 * cov[:, 1] + dt * cov[:, 2]) + drift * (dt**3 / 3)
-    grown[:, 1] = cov[:, 1] + dt * cov[:, 2] + drift * (dt**2 / 2)
+    grown[:, 0] = cov[:, 0] + dt * (2 * cov[:, 1] + dt * cov[:, 2]) + drift * (dt * dt * dt / 3)
+    grown[:, 1] = cov[:, 1] + dt * cov[:, 2] + drift * (dt * dt / 2)
     grown[:, 2] = cov[:, 2] + drift * dt
     return moved, grown
 

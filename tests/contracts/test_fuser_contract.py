@@ -42,7 +42,9 @@ def test_global_tracks_are_a_subset_of_the_tracks_in_their_order(fuser: Fuser) -
     rng = np.random.default_rng(0)
     person = look(rng, 1)[0]
     boxes = {9: box(0, 90), 4: box(99, 90), 6: box(200, 90)}
-    fused = fuser.step([frame(0, 0, 0.0, boxes=boxes, clips=[(6, clip(rng, person, 0.1)), (9, clip(rng, -person, 0.1))])])
+    fused = fuser.step(
+        [frame(0, 0, 0.0, boxes=boxes, clips=[(6, clip(rng, person, 0.1)), (9, clip(rng, -person, 0.1))])]
+    )
     tracks = fused[0].global_tracks
     assert tracks.track_id.tolist() == [9, 6]
     assert np.array_equal(tracks.xyxy, fused[0].tracks.xyxy[[0, 2]])
@@ -67,7 +69,8 @@ def test_flush_decides_what_is_undecided(fuser: Fuser) -> None:
 
 def test_events_ride_on_the_frame_of_their_camera(fuser: Fuser) -> None:
     rng = np.random.default_rng(0)
-    people = look(rng, 2)
+    person = look(rng, 1)[0]
+    people = (person, -person)
     items = [frame(c, 0, 0.0, boxes={1: box(0, 90)}, clips=[(1, clip(rng, people[c], 0.1))]) for c in (0, 1)]
     for fused in fuser.step(items):
         assert [event.camid for event in fused.events] == [fused.camid]
@@ -80,7 +83,9 @@ def test_same_input_gives_the_same_output() -> None:
         fuser = build_fuser(FusionConfig(), [None, None, None], frozenset(), DIM)
         out = []
         for turn, person in enumerate([0, 1, 0, 2, 1]):
-            for item in walk(turn % 3, turn + 1, np.arange(turn * 5.0, turn * 5.0 + 2, 0.5).tolist(), people[person], rng):
+            for item in walk(
+                turn % 3, turn + 1, np.arange(turn * 5.0, turn * 5.0 + 2, 0.5).tolist(), people[person], rng
+            ):
                 out += fuser.step([item])
         out += fuser.flush()
         return [(f.camid, f.frame_idx, f.global_tracks.global_id.tolist(), repr(f.events)) for f in out]

@@ -58,6 +58,20 @@ def test_a_column_becomes_a_box_from_centre_and_size() -> None:
     assert found.score.tolist() == pytest.approx([0.6])  # of the person, though the other class is stronger
 
 
+def test_of_several_wanted_classes_a_box_belongs_to_the_best() -> None:
+    columns = np.zeros((1, 7, CELLS), np.float32)
+    columns[0, :, 5] = [30, 20, 10, 8, 0.9, 0.3, 0.6]
+    columns[0, :, 6] = [30, 20, 10, 8, 0.9, 0.7, 0.6]
+    rows = rows_of(8)
+    rows[0, 5:7, 4:] = [[1, 0.9, 0.3, 0.6], [1, 0.9, 0.7, 0.6]]
+    for output in (columns, rows):
+        head = recognise([output], HW)
+        assert head is not None
+        found = decode(head, output[0], np.array([1, 2]), 0.1)
+        assert found.class_id.tolist() == [1, 2]
+        assert found.score.tolist() == pytest.approx([0.7, 0.6])
+
+
 def test_end_to_end_rows_are_taken_as_they_are() -> None:
     output = np.zeros((1, 300, 6), np.float32)
     output[0, :3] = [[1, 2, 3, 4, 0.4, 0], [5, 6, 7, 8, 0.9, 0], [5, 6, 7, 8, 0.9, 3]]

@@ -52,9 +52,7 @@ def frame(
         np.array([vector for _, vector in clips], np.float32).reshape(len(clips), dim),
         np.ones(len(clips), np.float32),
     )
-    return EmbeddedFrame(
-        camid, index, time_s, tracks, embeddings, np.array(sorted(ended), np.int64), NO_PREVIEW, 1.0
-    )
+    return EmbeddedFrame(camid, index, time_s, tracks, embeddings, np.array(sorted(ended), np.int64), NO_PREVIEW, 1.0)
 
 
 def resolve(frames: Iterable[FusedFrame]) -> dict[tuple[int, int, int], int]:

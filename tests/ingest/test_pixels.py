@@ -22,7 +22,7 @@ def test_full_chroma_frames_equal_the_scalers_within_one_grey_level(colorspace: 
     frame = av.VideoFrame.from_ndarray(yuv, format="yuv444p")
     frame.colorspace, frame.color_range = colorspace, color_range
     reference = frame.to_ndarray(format="bgr24", src_color_range=color_range, dst_color_range=2)
-    assert np.abs(to_bgr(frame, VideoReformatter()).astype(int) - reference).max() <= 2
+    assert np.abs(to_bgr(frame, VideoReformatter()).astype(int) - reference).max() <= 1
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

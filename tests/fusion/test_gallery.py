@@ -1,0 +1,83 @@
+"""Exemplars of identities and their search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.fusion.gallery import Gallery
+
+
+def unit(rng: np.random.Generator, num: int, dim: int = 16) -> np.ndarray:
+    vectors = rng.standard_normal((num, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_search_of_an_empty_gallery_or_with_no_query_finds_nothing() -> None:
+    gallery = Gallery(16, 4)
+    ids, similarity = gallery.search(unit(np.random.default_rng(0), 2), 5)
+    assert ids.shape == similarity.shape == (2, 0)
+    gallery.add(1, 0, unit(np.random.default_rng(0), 1)[0])
+    assert gallery.search(np.zeros((0, 16), np.float32), 5)[0].shape[0] == 0
+    assert gallery.exemplars([])[0].shape == (0, 16)
+
+
+def test_search_equals_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    gallery = Gallery(16, 4)
+    vectors = unit(rng, 300)
+    for row, vector in enumerate(vectors):
+        gallery.add(row + 1, 0, vector)
+    queries = unit(rng, 5)
+    ids, similarity = gallery.search(queries, 7)
+    order = np.argsort(-queries @ vectors.T, axis=1)[:, :7]
+    assert np.array_equal(ids, order + 1)
+    assert np.allclose(similarity, np.take_along_axis(queries @ vectors.T, order, 1), atol=1e-5)
+
+
+def test_identity_appears_once_with_its_best_exemplar() -> None:
+    rng = np.random.default_rng(2)
+    gallery = Gallery(16, 4)
+    vectors = unit(rng, 3)
+    gallery.add(1, 0, vectors[0])
+    gallery.add(1, 1, vectors[1])
+    gallery.add(2, 0, vectors[2])
+    ids, similarity = gallery.search(vectors[1:2], 3)
+    assert ids[0].tolist() == [1, 2, 0] and similarity[0, 0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_clips_of_one_camera_become_their_weighted_mean() -> None:
+    gallery = Gallery(2, 4)
+    gallery.add(1, 0, np.array([3, 0], np.float32))
+    gallery.add(1, 0, np.array([0, 4], np.float32))
+    vector, camid, owner = gallery.exemplars([1])
+    assert np.allclose(vector, [[0.6, 0.8]]) and camid.tolist() == [0] and owner.tolist() == [0]
+
+
+def test_number_of_exemplars_is_bounded_and_a_further_camera_joins_the_nearest() -> None:
+    rng = np.random.default_rng(3)
+    gallery = Gallery(16, 2)
+    for camid, vector in enumerate(unit(rng, 6)):
+        gallery.add(1, camid, vector)
+    assert gallery.num_vectors == 2 and gallery.exemplars([1])[1].tolist() == [0, 1]
+
+
+def test_removed_identity_is_not_found_and_its_rows_are_used_again() -> None:
+    rng = np.random.default_rng(4)
+    gallery = Gallery(16, 4)
+    for gid in range(1, 2001):
+        gallery.add(gid, 0, unit(rng, 1)[0])
+        gallery.remove(gid - 5)
+    assert len(gallery) == 5 and len(gallery._vector) == 64
+    ids, _ = gallery.search(unit(rng, 1), 100)
+    assert sorted(ids[ids > 0].tolist()) == [1996, 1997, 1998, 1999, 2000]
+
+
+def test_merge_sums_what_both_knew_of_a_camera() -> None:
+    gallery = Gallery(2, 4)
+    gallery.add(1, 0, np.array([3, 0], np.float32))
+    gallery.add(2, 0, np.array([0, 4], np.float32))
+    gallery.add(2, 1, np.array([1, 0], np.float32))
+    gallery.merge(1, 2)
+    vector, camid, _ = gallery.exemplars([1])
+    assert np.allclose(vector, [[0.6, 0.8], [1, 0]]) and camid.tolist() == [0, 1] and 2 not in gallery

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pipeline.assignment import assign
+from pipeline.geometry.boxes import iou
+from pipeline.track.bytetrack import ByteTrack
+from pipeline.track.config import TrackConfig
+from pipeline.track.costs import fuse_score, iou_cost
+from pipeline.types import Detections, Tracks
+from tests.shared import SHARED, needs_shared
+
+FRAME_S = 0.1
+
+
+def frame(*feet_and_score: tuple[float, float, float]) -> Detections:
+    """Boxes of 40 x 100 px standing at (x, y), with their scores."""
+    rows = np.array(feet_and_score, np.float32).reshape(-1, 3)
+    x, y, score = rows.T
+    return Detections(np.stack((x - 20, y - 100, x + 20, y), axis=1), score)
+
+
+def track(frames: Sequence[Detections], step_s: float = FRAME_S, **config: float) -> list[Tracks]:
+    tracker = ByteTrack(TrackConfig(**config))  # type: ignore[arg-type]
+    return [tracker.update(detections, i * step_s) for i, detections in enumerate(frames)]
+
+
+def test_track_keeps_its_id_through_three_missed_frames() -> None:
+    frames = [frame((100 + 8 * i, 200, 0.9)) if i not in (6, 7, 8) else Detections.empty() for i in range(12)]
+    shown = track(frames)
+    assert [t.track_id.tolist() for t in shown] == [[1]] * 6 + [[]] * 3 + [[1]] * 3
+
+
+def test_weak_detections_keep_a_track_alive_and_are_shown_with_their_score() -> None:
+    frames = [frame((100 + 8 * i, 200, 0.9 if i < 4 else 0.2)) for i in range(20)]
+    shown = track(frames, max_lost_s=0.3)
+    assert [t.track_id.tolist() for t in shown] == [[1]] * 20
+    assert shown[-1].score.tolist() == pytest.approx([0.2])
+
+
+def test_weak_detections_alone_found_no_track() -> None:
+    assert all(len(t) == 0 for t in track([frame((100, 200, 0.6))] * 10, new_score=0.65))
+
+
+def test_weak_detection_does_not_revive_a_lost_track() -> None:
+    frames = [frame((100, 200, 0.9))] * 3 + [Detections.empty()] + [frame((100, 200, 0.2))]
+    assert len(track(frames)[-1]) == 0
+
+
+def test_crossing_people_keep_their_ids_though_one_hides_the_other() -> None:
+    frames = []
+    for i in range(40):
+        left, right = 100.0 + 6 * i, 340.0 - 6 * i
+        near = (left, 205.0, 0.9)
+        hidden = abs(left - right) < 25
+        frames.append(frame(near) if hidden else frame(near, (right, 195.0, 0.85)))
+    shown = track(frames)
+    assert min(len(t) for t in shown) == 1
+    by_id = dict(zip(shown[-1].track_id.tolist(), shown[-1].xyxy[:, 3].tolist(), strict=True))
+    assert by_id == {1: pytest.approx(205, abs=2), 2: pytest.approx(195, abs=2)}
+    assert max(t.track_id.max() for t in shown) == 2
+
+
+def test_gap_is_bridged_by_time_and_not_by_frames() -> None:
+    """A walker at 80 px/s: after 0.6 s without a frame the box has moved by more than its width."""
+    times = [0.1 * i for i in range(15)] + [2.0, 2.1]
+    tracker = ByteTrack(TrackConfig())
+    shown = [tracker.update(frame((100 + 80 * t, 200, 0.9)), t) for t in times]
+    assert [t.track_id.tolist() for t in shown] == [[1]] * 17
+
+
+def test_the_same_walk_at_four_and_at_twenty_frames_per_second_is_one_track() -> None:
+    for fps in (4, 20):
+        frames = [frame((100 + 60 * i / fps, 200, 0.9)) for i in range(3 * fps)]
+        assert [t.track_id.tolist() for t in track(frames, 1 / fps)] == [[1]] * (3 * fps)
+
+
+def test_lost_track_ends_after_its_time_and_not_before() -> None:
+    tracker = ByteTrack(TrackConfig(max_lost_s=1.0))
+    tracker.update(frame((100, 200, 0.9)), 0.0)
+    tracker.update(Detections.empty(), 1.0)
+    assert tracker.live_ids().tolist() == [1]
+    tracker.update(Detections.empty(), 1.1)
+    assert tracker.live_ids().tolist() == []
+    tracker.update(frame((100, 200, 0.9)), 1.2)
+    assert tracker.update(frame((100, 200, 0.9)), 1.3).track_id.tolist() == [2]
+
+
+def test_newcomer_is_shown_from_the_second_hit_on_and_a_flash_is_not_shown() -> None:
+    here, flash = (100.0, 200.0, 0.9), (400.0, 200.0, 0.9)
+    shown = track([Detections.empty(), frame(here, flash), frame(here), frame(here, flash), frame(here)])
+    assert [t.track_id.tolist() for t in shown] == [[], [], [1], [1], [1]]
+
+
+def test_unconfirmed_track_outlives_a_miss_for_the_time_it_is_given() -> None:
+    frames = [Detections.empty(), frame((100, 200, 0.9)), Detections.empty(), frame((100, 200, 0.9))]
+    assert len(track(frames, tentative_s=0.0)[-1]) == 0
+    assert track(frames, tentative_s=0.2)[-1].track_id.tolist() == [1]
+
+
+def test_second_box_on_the_same_person_makes_no_second_track() -> None:
+    twice = frame((100, 200, 0.9), (101, 201, 0.8))
+    assert [t.track_id.tolist() for t in track([twice] * 5)] == [[1]] * 5
+
+
+def test_boxes_too_small_are_ignored() -> None:
+    tiny = Detections(np.array([[0, 0, 10, 5], [0, 0, 2, 50], [5, 5, 5, 5]], np.float32), np.ones(3, np.float32))
+    assert len(track([tiny], min_height_px=8.0, min_width_px=3.0)[0]) == 0
+
+
+def test_surer_of_two_equally_near_boxes_is_taken() -> None:
+    around = frame((96, 200, 0.7), (104, 200, 0.95))
+    shown = track([frame((100, 200, 0.9))] * 3 + [around])
+    assert shown[-1].score[shown[-1].track_id == 1].tolist() == pytest.approx([0.95])
+
+
+def test_costs_by_hand() -> None:
+    a = np.array([[0.0, 0, 10, 10]])
+    b = np.array([[0.0, 0, 10, 10], [5, 0, 15, 10], [20, 0, 30, 10]])
+    cost = iou_cost(a, b)
+    np.testing.assert_allclose(cost, [[0, 2 / 3, 1]], atol=1e-12)
+    np.testing.assert_allclose(fuse_score(cost, np.array([0.5, 0.9, 1.0], np.float32)), [[0.5, 0.7, 1]], atol=1e-6)
+
+
+def test_scores_out_of_order_are_refused_with_the_values() -> None:
+    with pytest.raises(ValueError, match="low_score <= high_score <= new_score"):
+        TrackConfig(low_score=0.5, high_score=0.4)
+
+
+def test_a_day_of_comings_and_goings_leaves_no_residue() -> None:
+    """600 people pass one after another; the state holds only who may still come back."""
+    tracker = ByteTrack(TrackConfig())
+    for i in range(600):
+        for j in range(3):
+            tracker.update(frame((100 + 300 * (i % 3), 200, 0.9)), i * 144.0 + j * FRAME_S)
+        assert len(tracker.live_ids()) == 1
+    assert len(tracker._table) == 1
+    assert tracker.live_ids().tolist() == [600]
+
+
+@needs_shared("data/mot15/TUD-Stadtmitte/det.txt", "data/mot15/TUD-Stadtmitte/gt.txt")
+def test_street_scene_is_followed_with_few_switches() -> None:
+    """179 real frames at 25 fps, ten people. A guard against getting worse: today .77 of the truth and 14 switches."""
+    folder = SHARED / "data/mot15/TUD-Stadtmitte"
+    found, truth = (np.loadtxt(folder / name, delimiter=",") for name in ("det.txt", "gt.txt"))
+    tracker = ByteTrack(TrackConfig())
+    last: dict[int, int] = {}
+    num_hits = num_switches = 0
+    for number in range(1, 180):
+        rows = found[found[:, 0] == number]
+        boxes = np.concatenate((rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]), axis=1).astype(np.float32)
+        tracks = tracker.update(Detections(boxes, rows[:, 6].astype(np.float32)), number / 25)
+        real = truth[truth[:, 0] == number]
+        overlap = iou(np.concatenate((real[:, 2:4], real[:, 2:4] + real[:, 4:6]), axis=1), tracks.xyxy)
+        kept = np.array([[last.get(int(pid)) == int(t) for t in tracks.track_id] for pid in real[:, 1]], np.bool_)
+        cost = np.where(overlap >= 0.5, 1 - overlap, np.inf) - 10.0 * kept.reshape(overlap.shape)
+        for row, col in zip(*assign(cost, 0.5), strict=True):
+            pid, track_id = int(real[row, 1]), int(tracks.track_id[col])
+            num_switches += last.get(pid, track_id) != track_id
+            last[pid] = track_id
+            num_hits += 1
+    assert num_hits / len(truth) > 0.70
+    assert num_switches <= 15
