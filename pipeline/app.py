@@ -99,7 +99,7 @@ def build_nodes(cameras: Sequence[Camera], config: PipelineConfig, base_dir: Pat
 
 
 def floor_bounds(
-    cameras: Sequence[Camera], status: Sequence[CameraStatus], max_sigma_m: float = 0.25
+    cameras: Sequence[Camera], status: Sequence[CameraStatus], max_sigma_m: float = 0.1
 ) -> tuple[float, float, float, float] | None:
     """The rectangle of floor, x_min, y_min, x_max, y_max in metres, that the calibrated cameras see well.
 

@@ -114,6 +114,8 @@ class CameraConfig(Settings):
     def _printable(cls, name: str) -> str:
         if not name.isprintable() or name != name.strip():
             raise ValueError("a camera id is printable text without spaces at its ends")
+        if ">" in name:
+            raise ValueError("a camera id has no `>`, which stands between cameras in identities.csv")
         return name
 
     @field_validator("crop")
