@@ -29,7 +29,11 @@ def _table(model: type[BaseModel], prefix: str) -> str:
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
-        yield prefix + name, _default(field.get_default(call_default_factory=True)), (field.description or "").replace("|", "\\|")
+        yield (
+            prefix + name,
+            _default(field.get_default(call_default_factory=True)),
+            (field.description or "").replace("|", "\\|"),
+        )
         inner = model_in(field.annotation)
         if inner is not None and inner is not CameraConfig:
             yield from _rows(inner, f"{prefix}{name}.")

@@ -229,7 +229,7 @@ class Event:
     create  the tracklet (`camid`, `track_id`) founds `global_id`
     link    the tracklet joins `global_id`
     merge   all tracklets of `other_id` become `global_id`; `other_id` is never used again
-    split   the tracklet leaves `other_id` for `global_id`
+    split   from `time_s` on the tracklet is `global_id`, no longer `other_id`: its tracker slipped to somebody else
     close   `global_id` accepts no more tracklets
 
     `camid` is -1 and `track_id` 0 where no tracklet is concerned; `other_id` is 0 where no second identity is.
@@ -334,6 +334,7 @@ class EmbeddedFrame:
 class FusedFrame:
     """A frame with identities: every visible track, those of them that have an identity by now, and what changed.
 
+    `events` are those of the whole tick, in their order, on its first frame.
     `ground_xy` is where each row of `tracks` stands on the floor, NaN where the camera is not calibrated.
     """
 

@@ -85,6 +85,9 @@ class FusionConfig(Settings):
     )
 
     # Gallery
+    handover_s: float = Field(
+        0.5, ge=0, description="For so long a tracker may hang on to something else while the person has a new id."
+    )
     num_exemplars: int = Field(6, ge=1, le=64, description="Vectors kept per identity, one for each of its cameras.")
     num_neighbours: int = Field(32, ge=1, description="Nearest vectors looked up per tracklet.")
     capacity: int = Field(20_000, ge=1, description="Open identities kept; the longest unseen one closes first.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ from pipeline.fusion.store import TrackletStore
 from pipeline.types import Event, EventKind, Int64
 
 _LINGER = 4.0  # an ended tracklet stays in the store for so many times `motion_s`, to be continued by another one
+_MOMENT_S = 1e-4  # shorter than any frame, longer than times are rounded to
 _DISAGREEMENT = -2.0  # mean log-odds on the floor from which two tracklets are clearly not one person
 
 
@@ -143,6 +145,7 @@ class Decisions:
                 margin=margin,
             )
         )
+        self._hand_over(gid)
 
     def _found(self, slot: int, candidates: list[int], scores: Scores, row: int) -> None:
         confidence, other_id, margin = _ranking(candidates, scores, row, -1)
@@ -216,7 +219,32 @@ class Decisions:
                         margin=margin,
                     )
                 )
+                self._hand_over(kept)
                 gid = kept
+
+    def _hand_over(self, gid: int) -> None:
+        """Where two tracklets of one camera met in an identity, what the earlier one showed from then on is nobody's.
+
+        It becomes an identity of its own, so that no identity is in two places of a picture.
+        """
+        members = sorted(self._book[gid].members, key=lambda m: (m.camid, m.first_s, m.track_id))
+        for earlier, later in itertools.pairwise(members):
+            if earlier.camid != later.camid or earlier.last_s < later.first_s:
+                continue
+            rest = Member(earlier.camid, earlier.track_id, later.first_s, earlier.last_s, slot=-1, open=False)
+            earlier.last_s = math.nextafter(later.first_s, -math.inf)
+            identity = self._book.found(rest)
+            self._events.append(
+                Event(
+                    "split",
+                    later.first_s,
+                    identity.global_id,
+                    camid=earlier.camid,
+                    track_id=earlier.track_id,
+                    other_id=gid,
+                    confidence=0.5,
+                )
+            )
 
     def _split(self) -> None:
         """Tracklets that clearly stand elsewhere than the others of their identity leave it, one per identity and step.
@@ -245,7 +273,7 @@ class Decisions:
         member = self._member_of[slot]
         until_s = max(self._floor.agreed_at_s(slot, others), member.first_s)
         member.last_s, member.open, member.slot = until_s, False, -1
-        from_s = math.nextafter(until_s, math.inf)
+        from_s = until_s + _MOMENT_S
         store.restart(slot, from_s)
         self._new_identity("split", slot, from_s, float(posterior(np.array([mean]))[1]), other_id=gid, margin=-mean)
 

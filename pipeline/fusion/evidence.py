@@ -126,7 +126,7 @@ class Evidence:
         return Scores(log_odds, pending, similarity, ground_m, gap_s)
 
     def _clash(self, one: tuple[Presence, ...], other: tuple[Presence, ...]) -> bool:
-        return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s)
+        return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s, self._config.handover_s)
 
     def _appearance(self, parties: Sequence[Party], global_ids: Sequence[int]) -> tuple[Float64, Float64]:
         """-> log-odds (R, C), the mean over all pairs of exemplars; cosine (R, C). 0 and NaN where there are none."""

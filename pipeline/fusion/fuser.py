@@ -12,7 +12,10 @@ class Fuser(Protocol):
     """Gives tracklets of all cameras their identities. One instance for all cameras of a site."""
 
     def step(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
-        """The frames of one tick with identities, one for each item, in order; events ride on them."""
+        """The frames of one tick with identities, one for each item, in order.
+
+        The events of the tick all ride on the first frame: their order matters.
+        """
         ...
 
     def flush(self) -> list[FusedFrame]:

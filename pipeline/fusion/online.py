@@ -93,25 +93,26 @@ class OnlineFuser:
         return self._frames(items, slots, [xy for xy, _ in ground])
 
     def flush(self) -> list[FusedFrame]:
-        """Decides what is undecided, as if every tracklet ended now; frames without tracks carry the last events."""
+        """Decides what is undecided, as if every tracklet ended now; a frame without tracks carries the last events."""
         for slot in self._store.slots().tolist():
             self._decisions.end(slot)
         self._decisions.step(self._now_s, np.unique(self._store.global_id[self._store.slots()]).tolist())
         events = self._decisions.take_events()
-        camids = sorted({max(event.camid, 0) for event in events})
+        if not events:
+            return []
+        camid = min(self._last_frame)
         return [
             FusedFrame(
                 camid=camid,
-                frame_idx=self._last_frame.get(camid, 0),
+                frame_idx=self._last_frame[camid],
                 time_s=self._now_s,
                 tracks=Tracks.empty(),
                 ground_xy=np.zeros((0, 2)),
                 global_tracks=GlobalTracks.empty(),
-                events=tuple(event for event in events if max(event.camid, 0) == camid),
+                events=tuple(events),
                 preview=NO_PREVIEW,
                 preview_scale=1.0,
             )
-            for camid in camids
         ]
 
     def _on_ground(self, item: EmbeddedFrame) -> tuple[Float64, Float64]:
@@ -186,8 +187,6 @@ class OnlineFuser:
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
     ) -> list[FusedFrame]:
         events = self._decisions.take_events()
-        camids = [item.camid for item in items]
-        places = [camids.index(event.camid) if event.camid in camids else 0 for event in events]
         frames = []
         for place, (item, own, ground_xy) in enumerate(zip(items, slots, ground, strict=True)):
             global_id = self._store.global_id[own]
@@ -205,7 +204,7 @@ class OnlineFuser:
                         item.tracks.xyxy[known],
                         self._store.confidence[own[known]].astype(np.float32),
                     ),
-                    events=tuple(event for event, at in zip(events, places, strict=True) if at == place),
+                    events=() if place else tuple(events),
                     preview=item.preview,
                     preview_scale=item.preview_scale,
                 )

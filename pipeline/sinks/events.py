@@ -31,10 +31,11 @@ Tracklet = tuple[int, int]  # (camid, track_id)
 
 
 class Decision(NamedTuple):
-    """Which identity a tracklet has in the end, and how sure that is (NaN: nothing was said)."""
+    """Which identity a tracklet has from `from_s` on, and how sure that is (NaN: nothing was said)."""
 
     global_id: int
     confidence: float
+    from_s: float = -math.inf
 
 
 class EventLog:
@@ -98,39 +99,48 @@ class EventLog:
         return line
 
 
-def resolve(events: Iterable[Event]) -> dict[Tracklet, Decision]:
-    """The final identity of every tracklet that the events, taken in their order, speak of.
+def resolve(events: Iterable[Event]) -> dict[Tracklet, list[Decision]]:
+    """The final identities of every tracklet that the events, taken in their order, speak of; in order of time, one
+    each unless the tracklet was split.
 
-    create, link, split   the tracklet has `global_id` from now on
-    merge                 all tracklets of `other_id` have `global_id` from now on, and so has whoever joins
-                          `other_id` later; merges add up (3 into 2, then 2 into 1: all are 1)
-    split                 to an identity that was merged away brings that identity back
+    create, link   the tracklet has `global_id`
+    split          the tracklet has `global_id` from the event's time on, as it was before that; to an identity that
+                   was merged away it brings that identity back
+    merge          what has `other_id` has `global_id` instead, and so has whoever joins `other_id` later; merges add
+                   up (3 into 2, then 2 into 1: all are 1)
 
     The confidence of a tracklet is that of the last event that named it, lowered to the confidence of each merge
     that moved it since: a chain is as strong as its weakest link. `close` changes nothing.
     """
-    decisions: dict[Tracklet, Decision] = {}
+    decisions: dict[Tracklet, list[Decision]] = {}
     members: dict[int, dict[Tracklet, None]] = {}  # of each identity, in order of joining
     became: dict[int, int] = {}  # merged identity -> the one it went into
     for event in events:
         tracklet = (event.camid, event.track_id)
         match event.kind:
             case "create" | "link" | "split":
+                from_s = event.time_s if event.kind == "split" and math.isfinite(event.time_s) else -math.inf
                 if event.kind == "split":
                     became.pop(event.global_id, None)
                 global_id = _follow(became, event.global_id)
-                if tracklet in decisions:
-                    members[decisions[tracklet].global_id].pop(tracklet, None)
-                decisions[tracklet] = Decision(global_id, float(event.confidence))
+                before = [decision for decision in decisions.get(tracklet, ()) if decision.from_s < from_s]
+                for gone in {d.global_id for d in decisions.get(tracklet, ())} - {d.global_id for d in before}:
+                    members[gone].pop(tracklet, None)
+                decisions[tracklet] = [*before, Decision(global_id, float(event.confidence), from_s)]
                 members.setdefault(global_id, {})[tracklet] = None
             case "merge":
-                into, gone = _follow(became, event.global_id), _follow(became, event.other_id)
-                if into == gone:
+                into, from_id = _follow(became, event.global_id), _follow(became, event.other_id)
+                if into == from_id:
                     continue
-                became[gone] = into
-                moved = members.pop(gone, {})
+                became[from_id] = into
+                moved = members.pop(from_id, {})
                 for one in moved:
-                    decisions[one] = Decision(into, _weaker(decisions[one].confidence, event.confidence))
+                    decisions[one] = [
+                        Decision(into, _weaker(d.confidence, event.confidence), d.from_s)
+                        if d.global_id == from_id
+                        else d
+                        for d in decisions[one]
+                    ]
                 members.setdefault(into, {}).update(moved)
             case "close":
                 pass

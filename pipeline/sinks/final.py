@@ -3,7 +3,7 @@
 One pass over the rows, in order, gives every row the final identity of its tracklet and writes
 
     global_tracks.csv   the rows, in the order in which they came: tick, camera, track
-    tracklets.csv       one line per tracklet, by first appearance
+    tracklets.csv       one line per tracklet, by first appearance; two for one that was split
     identities.csv      one line per identity, by number
     mot/<camera>.txt    MOTChallenge text with global ids
 
@@ -69,7 +69,8 @@ class _Path:
         return self.sum_score / self.num_scores if self.num_scores else math.nan
 
 
-_Decisions = Mapping[Tracklet, Decision]
+_Decisions = Mapping[Tracklet, Sequence[Decision]]
+_Part = tuple[int, int, int]  # camid, track_id, and which of the tracklet's decisions; one unless it was split
 
 
 def write_final_tables(folder: Path, rows_path: Path, events_path: Path | None, *, mot: bool = True) -> list[Path]:
@@ -80,7 +81,7 @@ def write_final_tables(folder: Path, rows_path: Path, events_path: Path | None, 
     """
     camids: dict[str, int] = {}
     decisions = resolve(read_events(events_path, camids)) if events_path else {}
-    paths: dict[Tracklet, _Path] = {}
+    paths: dict[_Part, _Path] = {}
     with ExitStack() as stack:
 
         def opened(path: Path) -> AtomicFile:
@@ -106,11 +107,13 @@ def write_final_tables(folder: Path, rows_path: Path, events_path: Path | None, 
 
 
 def _final_rows(
-    path: Path, camids: dict[str, int], decisions: _Decisions, paths: dict[Tracklet, _Path]
+    path: Path, camids: dict[str, int], decisions: _Decisions, paths: dict[_Part, _Path]
 ) -> Iterator[list[str]]:
     """The rows with their final identities, one at a time; `paths` gathers them by tracklet. A row that was cut off
     or is damaged is left out with a warning."""
-    texts = {tracklet: (str(d.global_id), _decimals(d.confidence)) for tracklet, d in decisions.items()}
+    texts = {
+        tracklet: [(str(d.global_id), _decimals(d.confidence)) for d in parts] for tracklet, parts in decisions.items()
+    }
     with naming(path), path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.reader(line for line in file if line.endswith("\n"))  # a last line that was cut off has no end
         next(reader, None)
@@ -119,25 +122,35 @@ def _final_rows(
                 if len(row) != len(COLUMNS):
                     raise ValueError(f"{len(row)} fields")
                 tracklet = (camids.setdefault(row[1], len(camids)), int(row[4]))
-                float(row[0]), int(row[2])
+                time_s, _ = float(row[0]), int(row[2])
                 score = float(row[9]) if row[9] else math.nan
             except ValueError:
                 logger.warning("%s:%d: left out, the row is cut off or damaged", path, reader.line_num)
                 continue
-            if tracklet not in paths:
-                paths[tracklet] = _Path(row)
-            paths[tracklet].add(row, score)
-            row[_GLOBAL_ID], row[_CONFIDENCE] = texts.get(tracklet, ("", ""))
+            place = _place(decisions.get(tracklet, ()), time_s)
+            part = (*tracklet, place)
+            if part not in paths:
+                paths[part] = _Path(row)
+            paths[part].add(row, score)
+            row[_GLOBAL_ID], row[_CONFIDENCE] = texts[tracklet][place] if tracklet in texts else ("", "")
             yield row
 
 
-def _write_tracklets(file: AtomicFile, paths: Mapping[Tracklet, _Path], decisions: _Decisions) -> None:
+def _place(parts: Sequence[Decision], time_s: float) -> int:
+    """Which of a tracklet's decisions holds at `time_s`; the first one holds before any."""
+    place = len(parts) - 1
+    while place > 0 and parts[place].from_s > time_s:
+        place -= 1
+    return max(place, 0)
+
+
+def _write_tracklets(file: AtomicFile, paths: Mapping[_Part, _Path], decisions: _Decisions) -> None:
     write_row = _writer(file, TRACKLET_COLUMNS)
-    for tracklet, path in paths.items():
-        decision = decisions.get(tracklet)
+    for part, path in paths.items():
+        decision = _decision(decisions, part)
         write_row(
             [
-                *(path.camera, str(tracklet[1]), str(decision.global_id) if decision else ""),
+                *(path.camera, str(part[1]), str(decision.global_id) if decision else ""),
                 *(path.first[0], path.last[0], path.first[1], path.last[1], str(path.num_frames)),
                 *(_decimals(path.mean_score()), _decimals(decision.confidence) if decision else ""),
                 *(*path.first_ground, *path.last_ground),
@@ -145,11 +158,12 @@ def _write_tracklets(file: AtomicFile, paths: Mapping[Tracklet, _Path], decision
         )
 
 
-def _write_identities(file: AtomicFile, paths: Mapping[Tracklet, _Path], decisions: _Decisions) -> None:
+def _write_identities(file: AtomicFile, paths: Mapping[_Part, _Path], decisions: _Decisions) -> None:
     by_identity: dict[int, list[_Path]] = {}
-    for tracklet, path in paths.items():
-        if tracklet in decisions:
-            by_identity.setdefault(decisions[tracklet].global_id, []).append(path)
+    for part, path in paths.items():
+        decision = _decision(decisions, part)
+        if decision:
+            by_identity.setdefault(decision.global_id, []).append(path)
     write_row = _writer(file, IDENTITY_COLUMNS)
     for global_id, members in sorted(by_identity.items()):
         in_order = sorted(members, key=lambda path: float(path.first[0]))
@@ -161,6 +175,11 @@ def _write_identities(file: AtomicFile, paths: Mapping[Tracklet, _Path], decisio
                 str(sum(path.num_frames for path in members)),
             ]
         )
+
+
+def _decision(decisions: _Decisions, part: _Part) -> Decision | None:
+    parts = decisions.get(part[:2])
+    return parts[part[2]] if parts else None
 
 
 def _writer(file: AtomicFile, columns: Sequence[str]) -> Callable[[Sequence[str]], object]:

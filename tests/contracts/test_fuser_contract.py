@@ -67,13 +67,17 @@ def test_flush_decides_what_is_undecided(fuser: Fuser) -> None:
     assert fuser.flush() == []
 
 
-def test_events_ride_on_the_frame_of_their_camera(fuser: Fuser) -> None:
+def test_the_events_of_a_tick_ride_on_its_first_frame_in_their_order(fuser: Fuser) -> None:
     rng = np.random.default_rng(0)
     person = look(rng, 1)[0]
     people = (person, -person)
     items = [frame(c, 0, 0.0, boxes={1: box(0, 90)}, clips=[(1, clip(rng, people[c], 0.1))]) for c in (0, 1)]
-    for fused in fuser.step(items):
-        assert [event.camid for event in fused.events] == [fused.camid]
+    first, second = fuser.step(items)
+    assert [(event.kind, event.camid, event.global_id) for event in first.events] == [
+        ("create", 0, 1),
+        ("create", 1, 2),
+    ]
+    assert second.events == ()
 
 
 def test_same_input_gives_the_same_output() -> None:

@@ -199,3 +199,43 @@ def test_capacity_closes_the_longest_unseen_identity_first() -> None:
     fused = play(fuser_of(capacity=2), items)
     closed = [event.global_id for event in events(fused, "close")]
     assert closed == sorted(closed) and set(closed) >= {1, 2}
+
+
+def test_a_person_taken_up_under_a_new_id_while_the_old_one_hangs_on_to_a_chair_keeps_the_identity() -> None:
+    rng = np.random.default_rng(11)
+    person = look(rng, 1)[0]
+    old = [0.2 * i for i in range(16)]  # to 3.0 s; the last moments show a chair
+    new = [2.8 + 0.2 * i for i in range(20)]
+    items = []
+    for index, time_s in enumerate(sorted({round(t, 3) for t in old + new})):
+        boxes, clips = {}, []
+        for track_id, times_s, left in ((1, old, 100.0), (2, new, 105.0)):
+            if any(abs(time_s - t) < 1e-6 for t in times_s):
+                boxes[track_id] = box(left, 200)
+                if index % 4 == 0:
+                    clips.append((track_id, clip(rng, person, 0.1)))
+        items.append(frame(0, index, time_s, boxes=boxes, clips=clips, ended=[1] if index == 26 else []))
+    fused = play(fuser_of(1), items)
+    (split,) = events(fused, "split")
+    assert (split.track_id, split.time_s) == (1, 2.8)
+    table = resolve(fused)
+    before = {gid for (_, idx, track_id), gid in table.items() if track_id == 1 and idx < 14}
+    after = {gid for (_, idx, track_id), gid in table.items() if track_id == 1 and idx >= 14}
+    assert before == of_track(table, 0, 2)
+    assert after == {split.global_id} != before
+
+
+def test_two_people_in_view_for_longer_than_a_handover_stay_two() -> None:
+    rng = np.random.default_rng(12)
+    person = look(rng, 1)[0]
+    items = []
+    for index in range(40):
+        time_s = round(0.2 * index, 3)
+        boxes = {1: box(100, 200)} if time_s <= 4.0 else {}
+        boxes |= {2: box(105, 200)} if time_s >= 3.0 else {}
+        clips = [(track_id, clip(rng, person, 0.1)) for track_id in boxes] if index % 4 == 0 else []
+        items.append(frame(0, index, time_s, boxes=boxes, clips=clips, ended=[1] if index == 32 else []))
+    fused = play(fuser_of(1), items)
+    assert not events(fused, "split")
+    table = resolve(fused)
+    assert of_track(table, 0, 1) != of_track(table, 0, 2)

@@ -33,7 +33,8 @@ def split(track_id: int, global_id: int, other_id: int, camid: int = 0) -> Event
 
 
 def ids(*events: Event) -> dict[tuple[int, int], int]:
-    return {tracklet: decision.global_id for tracklet, decision in resolve(events).items()}
+    """The last identity of every tracklet."""
+    return {tracklet: parts[-1].global_id for tracklet, parts in resolve(events).items()}
 
 
 def test_no_events_come_to_no_identities() -> None:
@@ -66,6 +67,18 @@ def test_a_split_may_bring_a_merged_identity_back() -> None:
     assert ids(*events) == {(0, 1): 1, (0, 2): 2, (0, 3): 2}
 
 
+def test_a_split_holds_from_its_time_on() -> None:
+    events = create(1, 1), create(2, 2), link(3, 2), Event("split", 5.0, 9, 0, 3, 2, confidence=0.6), merge(1, 2)
+    parts = resolve(events)[0, 3]
+    assert [(part.from_s, part.global_id) for part in parts] == [(-math.inf, 1), (5.0, 9)]
+
+
+def test_an_earlier_split_takes_the_place_of_a_later_one() -> None:
+    later, earlier = Event("split", 5.0, 9, 0, 1, 1), Event("split", 3.0, 8, 0, 1, 1)
+    parts = resolve([create(1, 1), later, earlier])[0, 1]
+    assert [(part.from_s, part.global_id) for part in parts] == [(-math.inf, 1), (3.0, 8)]
+
+
 def test_close_and_merges_of_unknown_identities_change_nothing() -> None:
     assert ids(create(1, 1), Event("close", 3.0, 1), merge(1, 1), merge(1, 77)) == {(0, 1): 1}
 
@@ -74,10 +87,10 @@ def test_confidence_is_that_of_the_weakest_decision_in_the_chain() -> None:
     nothing = float("nan")
     founded = create(1, 1, confidence=0.9), create(2, 2, confidence=0.8), create(3, 3, confidence=nothing)
     decisions = resolve([*founded, merge(1, 2, confidence=0.7), merge(1, 3, confidence=0.6)])
-    assert decisions[0, 1].confidence == 0.9
-    assert decisions[0, 2].confidence == 0.7
-    assert decisions[0, 3].confidence == 0.6
-    assert math.isnan(resolve([create(1, 1, confidence=nothing), merge(2, 1, nothing)])[0, 1].confidence)
+    assert decisions[0, 1][0].confidence == 0.9
+    assert decisions[0, 2][0].confidence == 0.7
+    assert decisions[0, 3][0].confidence == 0.6
+    assert math.isnan(resolve([create(1, 1, confidence=nothing), merge(2, 1, nothing)])[0, 1][0].confidence)
 
 
 def naive(events: list[Event]) -> dict[tuple[int, int], int]:

@@ -77,14 +77,14 @@ def test_a_merge_rewrites_the_rows_from_before(tmp_path: Path) -> None:
     assert [r["global_id"] for r in rows_of(tmp_path / "identities.csv")] == ["1"]
 
 
-def test_a_split_takes_all_rows_of_a_tracklet_along(tmp_path: Path) -> None:
+def test_a_split_takes_the_rows_from_its_time_on_along(tmp_path: Path) -> None:
     events = [created(1, 1), Event("link", 0.0, 1, 0, 2), Event("split", 0.1, 5, 0, 2, 1)]
     run(
         tmp_path,
         [[fused_frame(0, n, track_ids=[1, 2], known={1: 1, 2: 1})] for n in range(2)]
         + [[fused_frame(0, 2, events=events)]],
     )
-    assert [row[3] for row in identities(tmp_path)] == ["1", "5", "1", "5"]
+    assert [row[3] for row in identities(tmp_path)] == ["1", "1", "1", "5"]
 
 
 def test_a_tracklet_without_identity_keeps_its_rows(tmp_path: Path) -> None:
