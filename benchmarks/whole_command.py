@@ -8,8 +8,9 @@ Each round runs, one after the other in this process and on the same cameras:
     command    the whole pipeline with all its files (`pipeline.app.run`), model loading and closing of files included
     glue       the same detector, tracker and network called in a plain loop, every box of every frame embedded
 
-and prints the medians, the ratios round by round, and how the processor time of the command splits up. Network time
-is measured inside ONNX Runtime's calls, decoding by a pass that only decodes; all that is left is "everything else".
+and prints the medians, the ratios round by round, and how the processor time of the command splits up: measured in
+the run itself, inside ONNX Runtime's calls and in the threads that read the cameras. All that is left, FFmpeg's own
+threads and the start-up among it, is "everything else".
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from pipeline.app import run
 from pipeline.config import load_cameras, load_pipeline
 from pipeline.detect.build import build_detector
 from pipeline.detect.onnx import OnnxDetector
+from pipeline.ingest.feed import Feed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.ticks import TickReader
 from pipeline.reid.build import build_embedder
@@ -47,22 +49,23 @@ from pipeline.types import Clips
 
 @dataclass
 class Meter:
-    """Processor time of the networks' runs, by the room that called them."""
+    """Processor time of the networks' runs, by the room that called them, and of the threads that read cameras."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: {"detect": 0.0, "embed": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "detect": 0.0, "embed": 0.0})
     _owner: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        kept = OnnxDetector._run, OnnxEmbedder._run, ort.InferenceSession.run
+        kept = OnnxDetector._run, OnnxEmbedder._run, ort.InferenceSession.run, Feed._run
         OnnxDetector._run = self._owned("detect", kept[0])  # type: ignore[method-assign]
         OnnxEmbedder._run = self._owned("embed", kept[1])  # type: ignore[method-assign]
         ort.InferenceSession.run = self._timed(kept[2])
+        Feed._run = self._owned("read", self._timed(kept[3]))  # type: ignore[method-assign]
         try:
             yield
         finally:
-            OnnxDetector._run, OnnxEmbedder._run, ort.InferenceSession.run = kept  # type: ignore[method-assign]
+            OnnxDetector._run, OnnxEmbedder._run, ort.InferenceSession.run, Feed._run = kept  # type: ignore[method-assign]
 
     def _owned(self, room: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def owned(*args: Any) -> Any:
@@ -110,9 +113,6 @@ class Bench:
             for i, c in enumerate(self.cameras)
         ]
         return TickReader(specs, self.config.ingest)
-
-    def decode(self) -> Pass:
-        return measured(lambda: self._over_ticks(lambda frames: None))
 
     def detector(self) -> Pass:
         detector = build_detector(self.config.detect, self.names, self.base_dir)
@@ -184,9 +184,9 @@ def main() -> None:
 
 def breakdown(bench: Bench) -> None:
     meter = Meter()
-    decode, whole = bench.decode(), bench.command(meter)
+    whole = bench.command(meter)
     parts = {
-        "decoding": decode.cpu_s,
+        "reading and decoding": meter.seconds["read"],
         "detector network": meter.seconds["detect"],
         "ReID network": meter.seconds["embed"],
     }

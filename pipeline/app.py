@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.config import Camera, PipelineConfig, load_cameras, load_pipeline, overlapping_pairs
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus
-from pipeline.ingest.ticks import TickReader
+from pipeline.ingest.ticks import NoCameraError, TickReader
 from pipeline.provenance import describe_run
 from pipeline.reid.build import build_embedder
 from pipeline.report import Progress, RunOptions, RunReport
@@ -58,7 +58,9 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     started_at, started = datetime.now(UTC), time.perf_counter()
 
     with ExitStack() as stack:
-        reader = stack.enter_context(TickReader(specs, config.ingest, max_seconds=options.max_seconds))
+        reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds)
+        stack.enter_context(_Stopper(reader, stop))
+        stack.enter_context(_reading(reader, stop))
         sinks = stack.enter_context(
             open_sinks(
                 config.output,
@@ -70,7 +72,6 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
             )
         )
         runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
-        stack.enter_context(_Stopper(reader, stop))
         watch = _Watch(reader, sinks, show, started)
         for tick in runner:
             sinks.write(tick.items)
@@ -135,6 +136,19 @@ def _spec(camid: int, camera: Camera) -> CameraSpec:
 def _region(camera: Camera) -> Region:
     keep = tuple(np.asarray(polygon, np.float64) for polygon in camera.regions.keep)
     return Region(keep, tuple(np.asarray(polygon, np.float64) for polygon in camera.regions.ignore))
+
+
+@contextmanager
+def _reading(reader: TickReader, stop: Callable[[], bool]) -> Iterator[None]:
+    """The open reader. Who is asked to stop before any camera was there has been interrupted, not failed."""
+    try:
+        reader.open()
+    except NoCameraError:
+        if stop():
+            raise KeyboardInterrupt from None
+        raise
+    with reader:
+        yield
 
 
 def _ticks(reader: TickReader) -> Iterator[Tick]:

@@ -226,6 +226,9 @@ def _reported_errors() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        _err.print("Interrupted.", highlight=False)
+        sys.exit(EXIT_INTERRUPTED)
     except NoCameraError as error:
         _fail(error, EXIT_NO_CAMERA)
     except OutputError as error:

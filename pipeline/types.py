@@ -229,7 +229,8 @@ class Event:
     create  the tracklet (`camid`, `track_id`) founds `global_id`
     link    the tracklet joins `global_id`
     merge   all tracklets of `other_id` become `global_id`; `other_id` is never used again
-    split   from `time_s` on the tracklet is `global_id`, no longer `other_id`: its tracker slipped to somebody else
+    split   from `time_s` on, up to its next split, the tracklet is `global_id` and not `other_id`: its tracker
+            slipped to somebody else
     close   `global_id` accepts no more tracklets
 
     `camid` is -1 and `track_id` 0 where no tracklet is concerned; `other_id` is 0 where no second identity is.

@@ -70,6 +70,9 @@ class FusionConfig(Settings):
     motion_s: float = Field(3.0, ge=0, description="Longest gap that motion can bridge; 0 switches motion off.")
     motion_sigma: float = Field(0.3, gt=0, description="Error of a predicted foot point, in heights of the person.")
     motion_sigma_per_s: float = Field(0.5, ge=0, description="How that error grows per second of gap, in heights.")
+    handover_s: float = Field(
+        0.5, ge=0, description="For so long a tracker may hang on to something else while the person has a new id."
+    )
 
     # Floor: tracklets seen at the same time by calibrated cameras whose views overlap.
     foot_sigma: float = Field(0.03, gt=0, description="Error of a box's lower edge, in heights of the box.")
@@ -85,9 +88,6 @@ class FusionConfig(Settings):
     )
 
     # Gallery
-    handover_s: float = Field(
-        0.5, ge=0, description="For so long a tracker may hang on to something else while the person has a new id."
-    )
     num_exemplars: int = Field(6, ge=1, le=64, description="Vectors kept per identity, one for each of its cameras.")
     num_neighbours: int = Field(32, ge=1, description="Nearest vectors looked up per tracklet.")
     capacity: int = Field(20_000, ge=1, description="Open identities kept; the longest unseen one closes first.")

@@ -13,7 +13,6 @@ class OutputConfig(Settings):
     mot: bool = Field(True, description="also write MOTChallenge text, mot/<camera>.txt, with global ids")
     video_width_px: int = Field(1920, ge=320, le=7680, description="the mosaic video is at most this wide")
     video_height_px: int = Field(1080, ge=240, le=4320, description="the mosaic video is at most this high")
-    preview_px: int = Field(640, ge=64, le=1920, description="pictures are scaled down to this width for the video")
     video_crf: int = Field(23, ge=0, le=51, description="H.264 quality: lower is better and larger")
     trail_s: float = Field(5.0, ge=0, le=60, description="length of the paths drawn on the floor map, seconds")
     stale_s: float = Field(

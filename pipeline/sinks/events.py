@@ -104,7 +104,7 @@ def resolve(events: Iterable[Event]) -> dict[Tracklet, list[Decision]]:
     each unless the tracklet was split.
 
     create, link   the tracklet has `global_id`
-    split          the tracklet has `global_id` from the event's time on, as it was before that; to an identity that
+    split          the tracklet has `global_id` from the event's time on, up to its next split; to an identity that
                    was merged away it brings that identity back
     merge          what has `other_id` has `global_id` instead, and so has whoever joins `other_id` later; merges add
                    up (3 into 2, then 2 into 1: all are 1)
@@ -123,10 +123,13 @@ def resolve(events: Iterable[Event]) -> dict[Tracklet, list[Decision]]:
                 if event.kind == "split":
                     became.pop(event.global_id, None)
                 global_id = _follow(became, event.global_id)
-                before = [decision for decision in decisions.get(tracklet, ()) if decision.from_s < from_s]
-                for gone in {d.global_id for d in decisions.get(tracklet, ())} - {d.global_id for d in before}:
+                before = decisions.get(tracklet, [])
+                now = [Decision(global_id, float(event.confidence), from_s)]
+                if from_s > -math.inf:  # the others hold before this time, and from the next split on
+                    now = sorted([*(d for d in before if d.from_s != from_s), *now], key=lambda d: d.from_s)
+                decisions[tracklet] = now
+                for gone in {d.global_id for d in before} - {d.global_id for d in now}:
                     members[gone].pop(tracklet, None)
-                decisions[tracklet] = [*before, Decision(global_id, float(event.confidence), from_s)]
                 members.setdefault(global_id, {})[tracklet] = None
             case "merge":
                 into, from_id = _follow(became, event.global_id), _follow(became, event.other_id)

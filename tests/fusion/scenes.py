@@ -58,7 +58,8 @@ def frame(
 def resolve(frames: Iterable[FusedFrame]) -> dict[tuple[int, int, int], int]:
     """The final identities as a pure function of tracks and events: (camid, frame_idx, track_id) -> global_id.
 
-    A create or link speaks for the whole tracklet, a split for the tracklet from `time_s` on, a merge for ever.
+    A create or link speaks for the whole tracklet, a split for the tracklet from `time_s` up to its next
+    split, a merge for ever.
     """
     frames = list(frames)
     own: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
@@ -74,7 +75,7 @@ def resolve(frames: Iterable[FusedFrame]) -> dict[tuple[int, int, int], int]:
     for fused in frames:
         for track_id in fused.tracks.track_id.tolist():
             spans = own[fused.camid, track_id]
-            global_id = [gid for from_s, gid in spans if from_s <= fused.time_s][-1]
+            _, global_id = max(((from_s, gid) for from_s, gid in spans if from_s <= fused.time_s), key=lambda s: s[0])
             while global_id in became:
                 global_id = became[global_id]
             table[fused.camid, fused.frame_idx, track_id] = global_id

@@ -73,10 +73,11 @@ def test_a_split_holds_from_its_time_on() -> None:
     assert [(part.from_s, part.global_id) for part in parts] == [(-math.inf, 1), (5.0, 9)]
 
 
-def test_an_earlier_split_takes_the_place_of_a_later_one() -> None:
+def test_a_split_holds_up_to_the_next_one_whichever_came_first() -> None:
     later, earlier = Event("split", 5.0, 9, 0, 1, 1), Event("split", 3.0, 8, 0, 1, 1)
-    parts = resolve([create(1, 1), later, earlier])[0, 1]
-    assert [(part.from_s, part.global_id) for part in parts] == [(-math.inf, 1), (3.0, 8)]
+    for order in ((later, earlier), (earlier, later)):
+        parts = resolve([create(1, 1), *order])[0, 1]
+        assert [(part.from_s, part.global_id) for part in parts] == [(-math.inf, 1), (3.0, 8), (5.0, 9)]
 
 
 def test_close_and_merges_of_unknown_identities_change_nothing() -> None:
