@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
@@ -35,7 +34,8 @@ from pipeline.types import FusedFrame
 log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
-_STATUS_PERIOD_S = 0.25
+_LOOK_PERIOD_S = 0.1
+_SHOW_PERIOD_S = 0.25
 _STOP_PERIOD_S = 0.1
 
 
@@ -59,7 +59,7 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
 
     with ExitStack() as stack:
         reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds)
-        stack.enter_context(_Stopper(reader, stop))
+        stack.enter_context(_every(_STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(_reading(reader, stop))
         sinks = stack.enter_context(
             open_sinks(
@@ -71,12 +71,12 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
                 floor_bounds_m=floor_bounds(cameras, reader.status()),
             )
         )
-        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
         watch = _Watch(reader, sinks, show, started)
+        stack.enter_context(_every(_LOOK_PERIOD_S, watch.look))
+        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
         for tick in runner:
             sinks.write(tick.items)
             watch.see(tick.items)
-        watch.finish()
         times = runner.times()
     wall_s = time.perf_counter() - started
     report = _report(options.output, reader.status(), cameras, times, wall_s, stop())
@@ -157,28 +157,23 @@ def _ticks(reader: TickReader) -> Iterator[Tick]:
         yield Tick(0, tick.index, tick.frames)
 
 
-class _Stopper:
-    """Closes the reader once `stop()` says so, also while it waits for a camera that is silent."""
+@contextmanager
+def _every(period_s: float, call: Callable[[], object]) -> Iterator[None]:
+    """Call something again and again in a thread of its own, and once more at the end."""
+    done = threading.Event()
 
-    def __init__(self, reader: TickReader, stop: Callable[[], bool]) -> None:
-        self._reader = reader
-        self._stop = stop
-        self._done = threading.Event()
-        self._thread = threading.Thread(name="stopper", target=self._watch, daemon=True)
+    def loop() -> None:
+        while not done.wait(period_s):
+            call()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(_STOP_PERIOD_S):
-            if self._stop():
-                self._reader.close()
-                return
+    thread = threading.Thread(name="watch", target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        call()
 
 
 class _Watch:
@@ -195,29 +190,26 @@ class _Watch:
         self._num_identities = 0
 
     def see(self, frames: Sequence[FusedFrame]) -> None:
+        """Take in the results of a tick."""
         for frame in frames:
             self._live[frame.camid] = len(frame.tracks)
             for event in frame.events:
                 self._num_identities += (event.kind in ("create", "split")) - (event.kind == "merge")
-        if time.perf_counter() - self._shown >= _STATUS_PERIOD_S:
-            self.finish()
 
-    def finish(self) -> None:
-        """Show the figures as they are now."""
-        self._shown = time.perf_counter()
+    def look(self) -> None:
+        """Record what has changed, and show how things are if it is time to."""
         status = self._reader.status()
         self._record(status)
-        wall_s = self._shown - self._started
-        self._show(Progress(status, tuple(self._live), self._num_identities, wall_s))
+        now = time.perf_counter()
+        if now - self._shown >= _SHOW_PERIOD_S:
+            self._shown = now
+            self._show(Progress(status, tuple(self._live), self._num_identities, now - self._started))
 
     def _record(self, cameras: Sequence[CameraStatus]) -> None:
         for camid, camera in enumerate(cameras):
-            if camera.state == self._states[camera.name]:
-                continue
-            self._states[camera.name] = camera.state
-            self._sinks.log_camera(f"camera_{camera.state}", camid, camera.last_time_s, camera.message)
-            if camera.state in ("failed", "reconnecting"):
-                log.warning("camera %s: %s: %s", camera.name, camera.state, camera.message or "no reason given")
+            if camera.state != self._states[camera.name]:
+                self._states[camera.name] = camera.state
+                self._sinks.log_camera(f"camera_{camera.state}", camid, camera.last_time_s, camera.message)
 
 
 def _report(

@@ -15,7 +15,14 @@ from pipeline.ingest.status import CameraStatus
 from pipeline.report import Progress, RunReport
 
 _PLAIN_PERIOD_S = 10.0
-_STYLES = {"running": "green", "ended": "dim", "failed": "red", "reconnecting": "yellow", "connecting": "cyan"}
+_STYLES = {
+    "connecting": "cyan",
+    "running": "green",
+    "stopped": "green",
+    "ended": "dim",
+    "reconnecting": "yellow",
+    "failed": "red",
+}
 
 
 class Display:

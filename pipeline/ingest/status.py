@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.urls import mask_credentials
 
-CameraState: TypeAlias = Literal["connecting", "running", "reconnecting", "ended", "failed"]
+CameraState: TypeAlias = Literal["connecting", "running", "reconnecting", "ended", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,13 @@ class StatusBoard:
             for camid in camids:
                 if self._status[camid].state != "failed":
                     self._status[camid] = replace(self._status[camid], **changes)
+
+    def stop(self) -> None:
+        """The reader is closed: cameras that were still running have been stopped."""
+        with self._lock:
+            for camid, status in self._status.items():
+                if status.state == "running":
+                    self._status[camid] = replace(status, state="stopped")
 
     def count(self, camids: Iterable[int], *, dropped: int = 0, broken: int = 0, reconnects: int = 0) -> None:
         with self._lock:

@@ -131,6 +131,7 @@ class TickReader:
         for feed in self._feeds:
             if not feed.join(max(0.0, deadline_s - time.monotonic())):
                 logger.debug("a thread still waits for the network; it ends at its timeout")
+        self._board.stop()
 
     def status(self) -> tuple[CameraStatus, ...]:
         """How each camera is doing, by camid; from any thread, at any time."""
