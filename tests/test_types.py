@@ -15,6 +15,7 @@ from pipeline.types import (
     Frame,
     FusedFrame,
     GlobalTracks,
+    Tracklet,
     Tracks,
 )
 
@@ -67,3 +68,10 @@ def test_rows_can_be_picked_by_mask_slice_and_index() -> None:
 def test_ground_positions_belong_to_tracks() -> None:
     with pytest.raises(ValueError, match=r"FusedFrame\.ground_xy: 1 rows for 2 tracks"):
         FusedFrame(0, 0, 0.0, tracks(2), np.zeros((1, 2)), GlobalTracks.empty(), (), NO_PREVIEW, 1.0)
+
+
+def test_a_tracklet_is_as_long_as_it_was_seen() -> None:
+    seen = Tracklet(0, 1, np.arange(3), np.arange(3) / 10, np.zeros((3, 4)), np.ones(8) / np.sqrt(8))
+    assert len(seen) == 3
+    with pytest.raises(ValueError, match=r"Tracklet\.time_s: 2 rows beside 3"):
+        Tracklet(0, 1, np.arange(3), np.arange(2) / 10, np.zeros((3, 4)), np.ones(8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,9 +82,6 @@ class Scores:
             "cameras": [row.figures() for row in self.cameras],
             "warnings": list(self.warnings),
         }
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def score(truth: TrackTable, pred: TrackTable, iou: float = 0.5) -> Scores:

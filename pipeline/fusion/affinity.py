@@ -53,11 +53,6 @@ def return_log_odds(gap_s: Float64, just_left: float, half_s: float, decay: floa
     return np.asarray(just_left - decay * np.log1p(np.maximum(gap_s, 0.0) / half_s), np.float64)
 
 
-def logistic(log_odds: float) -> float:
-    """Probability in [0, 1] of log-odds."""
-    return 1.0 / (1.0 + math.exp(-log_odds)) if log_odds >= 0 else 1.0 - 1.0 / (1.0 + math.exp(log_odds))
-
-
 def posterior(log_odds: Float64) -> tuple[Float64, float]:
     """Probabilities of mutually exclusive answers (C,), each with log-odds against 'none of them' -> (C,), none."""
     if not len(log_odds):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pipeline.geometry.boxes import foot_point
@@ -11,21 +9,6 @@ from pipeline.types import BoolMask, Float32, Float64, Int64
 
 _VELOCITY_MEMORY_S = 0.5
 _FIRST_SLOTS = 32
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackletSummary:
-    """What is known of one live tracklet."""
-
-    camid: int
-    track_id: int
-    global_id: int  # 0: undecided
-    first_s: float
-    last_s: float
-    num_clips: int
-    vector: Float32  # (D,) of unit norm, or zeros before the first clip
-    entry_xyxy: Float64  # (4,)
-    exit_xyxy: Float64  # (4,)
 
 
 class TrackletStore:
@@ -129,20 +112,6 @@ class TrackletStore:
     def slots(self) -> Int64:
         """All slots in use, ascending."""
         return np.flatnonzero(self.used)
-
-    def summary(self, slot: int) -> TrackletSummary:
-        one = np.array([slot])
-        return TrackletSummary(
-            camid=int(self.camid[slot]),
-            track_id=int(self.track_id[slot]),
-            global_id=int(self.global_id[slot]),
-            first_s=float(self.first_s[slot]),
-            last_s=float(self.last_s[slot]),
-            num_clips=int(self.num_clips[slot]),
-            vector=self.vectors(one)[0],
-            entry_xyxy=self.entry_xyxy[slot].copy(),
-            exit_xyxy=self.exit_xyxy[slot].copy(),
-        )
 
     def release(self, slot: int) -> None:
         """The tracklet leaves the store."""

@@ -152,7 +152,7 @@ def test_boxes_without_area_match_nothing() -> None:
 
 def test_the_json_holds_every_row_and_the_printed_table_the_same_figures() -> None:
     scores = score(TRUTH, table(standing(0, "a", [7, 7, 8, 8])))
-    data = json.loads(scores.to_json())
+    data = json.loads(json.dumps(scores.to_dict()))
     assert data["overall"]["idf1"] == 0.5
     assert [row["name"] for row in data["cameras"]] == ["a"]
     console = Console(width=80, record=True, file=StringIO())

@@ -38,10 +38,9 @@ def test_tracklet_remembers_entry_exit_and_times() -> None:
     store = TrackletStore(4)
     observe(store, 0, 1.0, {1: box(0, 90)})
     slot = int(observe(store, 0, 1.5, {1: box(20, 95)})[0])
-    summary = store.summary(slot)
-    assert (summary.first_s, summary.last_s, summary.global_id) == (1.0, 1.5, 0)
-    assert summary.entry_xyxy.tolist() == list(box(0, 90)) and summary.exit_xyxy.tolist() == list(box(20, 95))
-    assert not summary.vector.any()
+    assert (store.first_s[slot], store.last_s[slot], store.global_id[slot]) == (1.0, 1.5, 0)
+    assert store.entry_xyxy[slot].tolist() == list(box(0, 90)) and store.exit_xyxy[slot].tolist() == list(box(20, 95))
+    assert not store.vectors(np.array([slot])).any()
 
 
 def test_velocity_of_a_steady_walk_is_found_in_a_second() -> None:
@@ -67,8 +66,9 @@ def test_released_slot_is_used_again_without_a_trace() -> None:
     store.release(int(slot[0]))
     again = observe(store, 3, 9.0, {2: box(9, 90)})
     assert again[0] == slot[0] and len(store) == 1
-    summary = store.summary(int(again[0]))
-    assert (summary.camid, summary.track_id, summary.global_id, summary.num_clips, summary.first_s) == (3, 2, 0, 0, 9.0)
+    row = int(again[0])
+    assert (store.camid[row], store.track_id[row], store.global_id[row], store.num_clips[row]) == (3, 2, 0, 0)
+    assert store.first_s[row] == 9.0
     assert not store.vector_sum[again].any()
 
 
