@@ -61,6 +61,7 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
         reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds)
         stack.enter_context(_every(_STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(_reading(reader, stop))
+        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
         sinks = stack.enter_context(
             open_sinks(
                 config.output,
@@ -73,7 +74,6 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
         )
         watch = _Watch(reader, sinks, show, started)
         stack.enter_context(_every(_LOOK_PERIOD_S, watch.look))
-        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
         for tick in runner:
             sinks.write(tick.items)
             watch.see(tick.items)

@@ -191,6 +191,7 @@ def test_a_wrong_setting_is_exit_code_2_with_its_key(
     done = command("--cams", site / "cams.yaml", "--output", tmp_path, *extra)
     assert done.returncode == 2
     assert says in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "a run that never began left files behind"
 
 
 def test_a_missing_cams_file_is_exit_code_2(tmp_path: Path) -> None:

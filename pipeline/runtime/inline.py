@@ -26,8 +26,9 @@ class InlineRunner:
     """Runs a chain of nodes over the ticks of shards; a context manager and an iterator over the last node's ticks.
 
     `sources[s]` yields the ticks of shard `s`; it is read in a thread of its own. The order of the ticks that come
-    out is that of the shard; between shards it is free unless the last node merges. What a stage or source raises
-    comes out of the iteration; leaving the context early stops every thread and drops what is under way.
+    out is that of the shard; between shards it is free unless the last node merges. Entering the context waits until
+    every stage is built, and raises what building one raised. What a stage or source raises later comes out of the
+    iteration; leaving the context early stops every thread and drops what is under way.
     """
 
     def __init__(self, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], queue_ticks: int = 2) -> None:
@@ -37,6 +38,7 @@ class InlineRunner:
         self._failure: BaseException | None = None
         self._failure_lock = threading.Lock()
         self._workers: list[Worker] = []
+        self._built = threading.Semaphore(0)
         self._queues: list[list[queue.Queue[Tick]]] = [
             [queue.Queue(queue_ticks) for _ in range(node.workers)] for node in self._nodes
         ]
@@ -48,6 +50,12 @@ class InlineRunner:
             for number in range(node.workers):
                 name = node.name if node.workers == 1 else f"{node.name}-{number}"
                 self._start(name, self._work, place, number)
+        for _ in list(self._threads):
+            while not self._built.acquire(timeout=_POLL_S) and not self._stop.is_set():
+                pass
+        if self._failure is not None:
+            self.__exit__(None, None, None)
+            raise self._failure
         for shard, source in enumerate(self._sources):
             self._start(f"source-{shard}", self._feed, shard, source)
         return self
@@ -102,9 +110,11 @@ class InlineRunner:
         node = self._nodes[place]
         num_open = sum(shard % node.workers == number for shard in self._shards_at(place))
         if not num_open:
+            self._built.release()
             return
         worker = Worker(node, num_open)
         self._workers.append(worker)
+        self._built.release()
         while num_open:
             tick = self._get(self._queues[place][number])
             num_open -= tick.is_end

@@ -138,6 +138,22 @@ def test_a_stage_that_can_not_be_built_is_reported_as_such(run) -> None:
     assert caught.value.building
 
 
+def test_no_source_is_read_before_every_stage_is_built() -> None:
+    read = []
+
+    def source() -> Iterator[Tick]:
+        read.append(True)
+        yield Tick(0, 0, ())
+
+    def build() -> Add:
+        time.sleep(0.05)
+        raise ValueError("no such model")
+
+    with pytest.raises(StageError, match="no such model"), InlineRunner([Node("load", build)], [source()]):
+        pytest.fail("the context was entered")
+    assert not read
+
+
 def test_a_stage_that_loses_an_item_is_reported(run) -> None:
     with pytest.raises(StageError, match="2 items in, 1 items out"):
         run([Node("loses", Loses)], [ticks(0, 3)])
