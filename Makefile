@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check clean
 
 demo: $(VENV)/.core
 	$(BIN)/python -m pipeline.simulate.tiny out/demo-site
@@ -32,10 +32,15 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; call: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# Machines without a screen lack the libraries that opencv-python draws windows with; the headless build needs none.
+CV2 := $(BIN)/python -c "import cv2" 2>/dev/null || $(PIP) --force-reinstall --no-deps opencv-python-headless
+
 $(VENV)/.core: $(VENV)/bin/python pyproject.toml
 	$(PIP) --editable .
+	@$(CV2)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(PIP) --editable ".[dev,ultralytics]"
+	@$(CV2)
 	@touch $@ $(VENV)/.core

@@ -27,6 +27,7 @@ from pipeline.runtime.inline import InlineRunner
 from pipeline.sinks.build import Sinks, open_sinks
 from pipeline.sinks.files import prepare_output
 from pipeline.sinks.final import IDENTITIES_FILE, TRACKLETS_FILE
+from pipeline.sinks.recording import VIDEO_FILE
 from pipeline.sinks.run_json import write_json_atomically
 from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, Region, TrackFactory
 from pipeline.types import FusedFrame
@@ -82,6 +83,8 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     report = _report(options.output, reader.status(), cameras, times, wall_s, stop())
     payload = describe_run(options, cameras, config, base_dir, started_at, reader.clock_zero_s, report)
     write_json_atomically(options.output / RUN_FILE, payload)
+    if not options.video and (options.output / VIDEO_FILE).exists():
+        log.warning("%s is of an earlier run; add --video to make it anew", options.output / VIDEO_FILE)
     return report
 
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.ingest.urls import mask_credentials
+
 KeyPath = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
@@ -142,8 +144,8 @@ def _message(model: type[BaseModel], key: KeyPath, fault: Any) -> str:
         return "is missing and has no default"
     message: str = fault["msg"].removeprefix("Value error, ")
     value = fault.get("input")
-    if kind != "value_error" and not isinstance(value, Mapping | BaseModel):
-        message += f", got {value!r}"
+    if kind != "value_error" and isinstance(value, str | int | float):
+        message += f", got {mask_credentials(repr(value))}"
     return message[0].lower() + message[1:] if message[:2] != message[:2].upper() else message
 
 

@@ -39,6 +39,12 @@ def test_passwords_come_from_the_environment_and_are_never_shown(tmp_path: Path)
     assert "s3cret" not in repr(camera)
 
 
+def test_an_error_about_a_source_hides_its_password(tmp_path: Path) -> None:
+    line = "- {id: a, source: 'rtsp://me:s3cret@host/1', fps: 'rtsp://me:s3cret@host/1', x: 1}"
+    message = error_of(tmp_path, f"cameras:\n{line}\n")
+    assert "s3cret" not in message and "fps" in message
+
+
 def test_a_missing_environment_variable_is_named_with_its_line(tmp_path: Path) -> None:
     message = error_of(tmp_path, "cameras:\n- id: door\n  source: ${CAM1_URL}\n")
     assert "CAM1_URL" in message and "cams.yaml:2" in message and "door" in message
