@@ -56,6 +56,8 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     tiles_across = math.ceil(math.sqrt(len(cameras)))
     preview_px = config.output.video_width_px // tiles_across if options.video else 0
     nodes = build_nodes(cameras, config, base_dir, preview_px)
+    if config.reid.model == "colour":
+        log.warning("reid.model is colour: clothes are compared by their colours alone; name a ReID network if you can")
     started_at, started = datetime.now(UTC), time.perf_counter()
 
     with ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from rich.markup import escape
 
 from pipeline import __version__
 from pipeline.ingest.urls import mask_credentials
+
+log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 EXIT_BAD_CONFIGURATION = 2
@@ -204,7 +207,11 @@ class _MaskCredentials(logging.Filter):
     """No password reaches a log, whoever writes the line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = mask_credentials(record.getMessage()), ()
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += "\n" + "".join(traceback.format_exception(record.exc_info[1]))
+            record.exc_info = None
+        record.msg, record.args = mask_credentials(text), ()
         return True
 
 
@@ -246,5 +253,6 @@ def _reported_errors() -> Iterator[None]:
 
 
 def _fail(error: BaseException, code: int) -> NoReturn:
+    log.info("where it was raised:", exc_info=error)  # shown with --verbose
     _err.print(f"[bold red]error:[/] {escape(mask_credentials(str(error)))}", highlight=False, soft_wrap=True)
     sys.exit(code)

@@ -230,3 +230,10 @@ def test_evaluate_scores_the_run_per_camera_and_over_all(site: Path, tmp_path: P
     assert [row["name"] for row in scores["cameras"]] == ["hall-a", "hall-b", "corridor"]
     assert 0.3 < scores["overall"]["idf1"] <= scores["association_ceiling"]["overall"]["idf1"] + 1e-9
     assert scores["overall"]["recall"] > 0.8
+
+
+def test_a_trace_shown_on_request_hides_passwords(tmp_path: Path) -> None:
+    (tmp_path / "cams.yaml").write_text("cameras:\n- {id: a, source: 'rtsp://me:s3cret@host/1', fps: 0}\n")
+    done = command("--cams", tmp_path / "cams.yaml", "--verbose", "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr and "fps" in done.stderr and "s3cret" not in done.stdout + done.stderr
