@@ -157,6 +157,11 @@ def _to_numbers(
     except (ValueError, IndexError):
         values = np.full((len(numbered), 6), np.nan)
     if np.isfinite(values).all():
+        size = values[:, 3:5] - values[:, 1:3] if boxes == CORNERS else values[:, 3:5]
+        inverted = np.flatnonzero((size < 0).any(axis=1))
+        if len(inverted):
+            number = numbered[int(inverted[0])][0]
+            raise ValueError(f"{path}:{number}: the box has a negative width or height; are the columns in order?")
         return values
     for number, row in numbered:  # find the line at fault
         if len(row) <= max(places):

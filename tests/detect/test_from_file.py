@@ -126,3 +126,10 @@ def test_public_detections_of_real_footage_are_read_whole() -> None:
     assert len(mot.score) == len(rows) and mot.frame_idx[0] == rows[:, 0].min() - 1
     np.testing.assert_allclose(mot.of_frame(9)[1], rows[rows[:, 0] == 10, 6], rtol=1e-6)
     assert views.xyxy[0].tolist() == pytest.approx([984.0, 334.3, 1170.0, 648.0])
+
+
+@pytest.mark.parametrize("text", [OURS.replace("2,3,4,0.5", "2,-3,4,0.5"), CORNERS.replace("0,1,2,4,6", "0,4,2,1,6")])
+def test_an_inverted_box_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.csv:2: the box has a negative width or height"):
+        build_detector(DetectConfig(model="a.csv", kind="from_file"), ["left"], tmp_path)
