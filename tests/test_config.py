@@ -178,3 +178,11 @@ def test_an_unknown_key_in_a_room_names_its_line(tmp_path: Path) -> None:
 
 def test_defaults_need_no_file() -> None:
     assert load_pipeline(None).detect.model == ""
+
+
+@pytest.mark.parametrize("name", ["cams.yaml", "demo/cams.yaml", "checks/pets_split.yaml"])
+def test_the_configurations_that_come_with_the_project_load(name: str) -> None:
+    path = Path(__file__).resolve().parents[1] / "configs" / name
+    cameras, pipeline = load_cameras(path, {"HALL_USER": "me", "HALL_PASSWORD": "pw"})
+    assert len(cameras) >= 2 and pipeline is not None
+    load_pipeline(pipeline)
