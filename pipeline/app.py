@@ -7,8 +7,9 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from pipeline.report import Progress, RunOptions, RunReport
 from pipeline.runtime.chain import Node, NodeTime, Tick
 from pipeline.runtime.inline import InlineRunner
 from pipeline.sinks.build import Sinks, open_sinks
-from pipeline.sinks.files import prepare_output
-from pipeline.sinks.final import IDENTITIES_FILE, TRACKLETS_FILE
+from pipeline.sinks.files import OutputError, prepare_output
+from pipeline.sinks.final import BETWEEN_CAMERAS, IDENTITIES_FILE, TRACKLETS_FILE
 from pipeline.sinks.recording import VIDEO_FILE
 from pipeline.sinks.run_json import write_json_atomically
 from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, Region, TrackFactory
@@ -164,12 +165,16 @@ def _ticks(reader: TickReader) -> Iterator[Tick]:
 
 @contextmanager
 def _every(period_s: float, call: Callable[[], object]) -> Iterator[None]:
-    """Call something again and again in a thread of its own, and once more at the end."""
+    """Call something again and again in a thread of its own, and once more at the end.
+
+    Output that can not be written is not the thread's to report: the call at the end raises it, if the run has not.
+    """
     done = threading.Event()
 
     def loop() -> None:
         while not done.wait(period_s):
-            call()
+            with suppress(OutputError):
+                call()
 
     thread = threading.Thread(name="watch", target=loop, daemon=True)
     thread.start()
@@ -227,14 +232,15 @@ def _report(
 ) -> RunReport:
     """The closing figures, read back from the tables that the user has."""
     with (output / TRACKLETS_FILE).open(encoding="utf-8", newline="") as file:
-        tracklets = [row["camera"] for row in csv.DictReader(file)]
+        paths = {(row["camera"], row["track_id"]) for row in csv.DictReader(file)}  # one that was split has two rows
     with (output / IDENTITIES_FILE).open(encoding="utf-8", newline="") as file:
         visits = [row["cameras"] for row in csv.DictReader(file)]
+    num_tracklets = Counter(camera for camera, _ in paths)
     return RunReport(
         cameras=status,
-        num_tracklets=tuple(tracklets.count(camera.name) for camera in cameras),
+        num_tracklets=tuple(num_tracklets[camera.name] for camera in cameras),
         num_identities=len(visits),
-        num_cross_camera_links=sum(visit.count(">") for visit in visits),
+        num_cross_camera_links=sum(visit.count(BETWEEN_CAMERAS) for visit in visits),
         wall_s=wall_s,
         nodes=times,
         output=output,

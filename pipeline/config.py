@@ -23,6 +23,7 @@ from pipeline.ingest.urls import expand_environment, is_stream
 from pipeline.reid.config import ReidConfig
 from pipeline.settings import Settings
 from pipeline.sinks.config import OutputConfig
+from pipeline.sinks.final import BETWEEN_CAMERAS
 from pipeline.track.config import ClipConfig, TrackConfig
 from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, dotted, near_miss, validate
 
@@ -114,8 +115,8 @@ class CameraConfig(Settings):
     def _printable(cls, name: str) -> str:
         if not name.isprintable() or name != name.strip():
             raise ValueError("a camera id is printable text without spaces at its ends")
-        if ">" in name:
-            raise ValueError("a camera id has no `>`, which stands between cameras in identities.csv")
+        if BETWEEN_CAMERAS in name:
+            raise ValueError(f"a camera id has no `{BETWEEN_CAMERAS}`, which stands between cameras in identities.csv")
         return name
 
     @field_validator("crop")

@@ -11,7 +11,9 @@ from typing import Any
 from pipeline import __version__
 from pipeline.config import Camera, PipelineConfig
 from pipeline.detect.build import model_hash
+from pipeline.detect.build import model_path as detector_path
 from pipeline.ingest.urls import mask_credentials
+from pipeline.reid.build import model_path as embedder_path
 from pipeline.report import RunOptions, RunReport
 
 _PACKAGES = (
@@ -52,8 +54,8 @@ def describe_run(
         "max_seconds": options.max_seconds,
         "config": config.model_dump(mode="json"),
         "models": {
-            "detect": _hash(base_dir, config.detect.model),
-            "reid": _hash(base_dir, config.reid.model),
+            "detect": _hash(detector_path(config.detect, base_dir)),
+            "reid": _hash(embedder_path(config.reid, base_dir)),
         },
         "cameras": [
             {
@@ -92,7 +94,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _hash(base_dir: Path, model: str) -> str | None:
+def _hash(path: Path | None) -> str | None:
     """SHA-256 of a model's file or folder; None for one that is built in or fetched by name."""
-    path = base_dir / Path(model).expanduser()
-    return model_hash(path) if model and path.exists() else None
+    return model_hash(path) if path else None

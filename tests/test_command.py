@@ -80,6 +80,8 @@ def test_a_run_leaves_whole_tables_that_agree_with_each_other(site: Path, tmp_pa
     report = json.loads((out / "run.json").read_text())
     assert report["identities"] == len(identities) and not report["interrupted"]
     assert [c["frames"] for c in report["cameras"]] == [60, 60, 60]
+    num_tracklets = Counter(camera for camera, _ in {(r["camera"], r["track_id"]) for r in tracks})
+    assert {c["id"]: c["tracklets"] for c in report["cameras"]} == num_tracklets
     assert [n["name"] for n in report["nodes"]] == ["detect", "track", "embed", "fuse"]
     assert f"{len(identities)} identities" in done.stdout
 

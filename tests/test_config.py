@@ -186,3 +186,7 @@ def test_the_configurations_that_come_with_the_project_load(name: str) -> None:
     cameras, pipeline = load_cameras(path, {"HALL_USER": "me", "HALL_PASSWORD": "pw"})
     assert len(cameras) >= 2 and pipeline is not None
     load_pipeline(pipeline)
+
+
+def test_a_camera_id_can_not_hold_what_parts_cameras_in_a_table(tmp_path: Path) -> None:
+    assert "a camera id has no `>`" in error_of(tmp_path, "cameras:\n- {id: 'a>b', source: a.mp4}\n")

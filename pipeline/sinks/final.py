@@ -39,7 +39,7 @@ TRACKLET_COLUMNS = (
 )
 IDENTITY_COLUMNS = ("global_id", "first_s", "last_s", "cameras", "num_cameras", "num_tracklets", "num_frames")
 _GLOBAL_ID, _CONFIDENCE = COLUMNS.index("global_id"), COLUMNS.index("confidence")
-_BETWEEN_CAMERAS = ">"
+BETWEEN_CAMERAS = ">"
 
 
 class _Path:
@@ -171,7 +171,7 @@ def _write_identities(file: AtomicFile, paths: Mapping[_Part, _Path], decisions:
         write_row(
             [
                 *(str(global_id), in_order[0].first[0], max((path.last[0] for path in members), key=float)),
-                *(_BETWEEN_CAMERAS.join(visits), str(len(set(visits))), str(len(members))),
+                *(BETWEEN_CAMERAS.join(visits), str(len(set(visits))), str(len(members))),
                 str(sum(path.num_frames for path in members)),
             ]
         )
