@@ -41,6 +41,6 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(PIP) --editable ".[dev,ultralytics]"
+	$(PIP) --editable ".[dev,train,ultralytics]"
 	@$(CV2)
 	@touch $@ $(VENV)/.core

@@ -97,9 +97,10 @@ def build_nodes(cameras: Sequence[Camera], config: PipelineConfig, base_dir: Pat
     names = tuple(camera.name for camera in cameras)
     regions = tuple(_region(camera) for camera in cameras)
     grounds = tuple(camera.ground for camera in cameras)
+    crops = embedder.clip_length, embedder.input_hw
     return [
         Node("detect", DetectFactory(config.detect, names, regions, base_dir)),
-        Node("track", TrackFactory(config.track, config.clips, embedder.clip_length, embedder.input_hw, preview_px)),
+        Node("track", TrackFactory(config.track, config.clips, *crops, grounds, preview_px)),
         Node("embed", EmbedFactory(config.reid, base_dir)),
         Node("fuse", FuseFactory(config.fusion, grounds, overlapping_pairs(cameras), embedder.dim), merges=True),
     ]

@@ -6,7 +6,7 @@ Each factory is a small frozen value that can be pickled and builds its stage wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,8 +24,10 @@ from pipeline.reid.build import build_embedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
 from pipeline.track.build import build_clip_collector, build_tracker
+from pipeline.track.camera_motion import CameraMotion
 from pipeline.track.clips import ClipCollector
 from pipeline.track.config import ClipConfig, TrackConfig
+from pipeline.track.cues import NO_CUES, Cues, ground_cue
 from pipeline.track.tracker import Tracker
 from pipeline.types import (
     NO_PREVIEW,
@@ -87,6 +89,8 @@ class _Camera:
 
     tracker: Tracker
     collector: ClipCollector
+    ground: GroundCamera | None  # where its floor is used as a cue
+    motion: CameraMotion | None
     live: Int64
     frame_idx: int
     time_s: float
@@ -96,12 +100,20 @@ class TrackStage:
     """DetectedFrame -> TrackedFrame; one tracker and one clip collector per camera. Full images end here."""
 
     def __init__(
-        self, track: TrackConfig, clips: ClipConfig, clip_length: int, input_hw: tuple[int, int], *, preview_px: int
+        self,
+        track: TrackConfig,
+        clips: ClipConfig,
+        clip_length: int,
+        input_hw: tuple[int, int],
+        *,
+        grounds: Sequence[GroundCamera | None],
+        preview_px: int,
     ) -> None:
         self._track_config = track
         self._clip_config = clips
         self._clip_length = clip_length
         self._input_hw = input_hw
+        self._grounds = tuple(grounds)
         self._preview_px = preview_px
         self._cameras: dict[int, _Camera] = {}
 
@@ -120,9 +132,9 @@ class TrackStage:
         frame = item.frame
         camera = self._cameras.get(frame.camid)
         if camera is None:
-            camera = self._cameras[frame.camid] = self._new_camera()
+            camera = self._cameras[frame.camid] = self._new_camera(frame.camid)
         camera.frame_idx, camera.time_s = frame.frame_idx, frame.time_s
-        tracks = camera.tracker.update(item.detections, frame.time_s)
+        tracks = camera.tracker.update(item.detections, frame.time_s, _cues(camera, item))
         ready = camera.collector.update(frame.image, tracks, frame.time_s)
         live = camera.tracker.live_ids()
         ended = np.setdiff1d(camera.live, live, assume_unique=True)
@@ -130,9 +142,19 @@ class TrackStage:
         clips = join_clips(ready, camera.collector.finish(ended)) if len(ended) else ready
         return self._message(frame.camid, camera, tracks, clips, ended, shrink(frame.image, self._preview_px))
 
-    def _new_camera(self) -> _Camera:
+    def _new_camera(self, camid: int) -> _Camera:
         collector = build_clip_collector(self._clip_config, self._clip_length, self._input_hw)
-        return _Camera(build_tracker(self._track_config), collector, np.zeros(0, np.int64), 0, 0.0)
+        ground = self._grounds[camid] if self._track_config.ground_gate else None
+        motion = CameraMotion() if self._track_config.camera_motion else None
+        return _Camera(
+            build_tracker(self._track_config),
+            collector,
+            ground,
+            motion,
+            live=np.zeros(0, np.int64),
+            frame_idx=0,
+            time_s=0,
+        )
 
     @staticmethod
     def _message(
@@ -148,6 +170,18 @@ class TrackStage:
             preview=preview[0],
             preview_scale=preview[1],
         )
+
+
+def _cues(camera: _Camera, item: DetectedFrame) -> Cues:
+    """What the tracker is told beside the boxes: nothing, unless the configuration asks for more."""
+    if camera.ground is None and camera.motion is None:
+        return NO_CUES
+    xyxy, cues = item.detections.xyxy, NO_CUES
+    if camera.motion is not None:
+        cues = replace(cues, camera_motion=camera.motion.update(item.frame.image, xyxy))
+    if camera.ground is not None:
+        cues = replace(cues, ground=ground_cue(xyxy, camera.ground))
+    return cues
 
 
 class EmbedStage:
@@ -212,10 +246,12 @@ class TrackFactory:
     clips: ClipConfig
     clip_length: int
     input_hw: tuple[int, int]
+    grounds: tuple[GroundCamera | None, ...]
     preview_px: int
 
     def __call__(self) -> TrackStage:
-        return TrackStage(self.track, self.clips, self.clip_length, self.input_hw, preview_px=self.preview_px)
+        sizes = self.clip_length, self.input_hw
+        return TrackStage(self.track, self.clips, *sizes, grounds=self.grounds, preview_px=self.preview_px)
 
 
 @dataclass(frozen=True, slots=True)

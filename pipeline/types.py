@@ -21,6 +21,7 @@ Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
 Int64: TypeAlias = npt.NDArray[np.int64]
 UInt8: TypeAlias = npt.NDArray[np.uint8]
+AnyArray: TypeAlias = npt.NDArray[Any]
 BoolMask: TypeAlias = npt.NDArray[np.bool_]
 RowIndex: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
 
@@ -34,8 +35,9 @@ def _own(value: Any, name: str, **columns: tuple[type[np.generic], tuple[int | N
     num_rows: int | None = None
     for column, (dtype, tail) in columns.items():
         array = np.asarray(getattr(value, column), dtype)
-        fits = array.ndim == 1 + len(tail) and all(
-            want is None or want == got for want, got in zip(tail, array.shape[1:], strict=True)
+        got_tail = array.shape[1:]
+        fits = array.ndim == 1 + len(tail) and (
+            got_tail == tail or all(want in (None, got) for want, got in zip(tail, got_tail, strict=True))
         )
         if not fits:
             want_shape = ", ".join(["N", *("*" if t is None else str(t) for t in tail)])

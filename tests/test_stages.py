@@ -39,7 +39,7 @@ def detected(index: int, *lefts: float, camid: int = 0) -> DetectedFrame:
 
 
 def track_stage(preview_px: int = 0) -> TrackStage:
-    return TrackFactory(TrackConfig(max_lost_s=0.5), ClipConfig(), 4, (64, 32), preview_px)()
+    return TrackFactory(TrackConfig(max_lost_s=0.5), ClipConfig(), 4, (64, 32), (None,) * 4, preview_px)()
 
 
 def test_people_count_where_their_feet_are_inside_keep_and_outside_ignore() -> None:
@@ -113,7 +113,7 @@ def test_joined_clips_keep_their_order() -> None:
 def test_factories_survive_pickling_and_build_working_stages() -> None:
     factories = (
         DetectFactory(DetectConfig(model="{camera}.csv"), ("a",), (Region(),), Path(".")),
-        TrackFactory(TrackConfig(), ClipConfig(), 4, (64, 32), 0),
+        TrackFactory(TrackConfig(), ClipConfig(), 4, (64, 32), (None,), 0),
         EmbedFactory(ReidConfig(), Path(".")),
         FuseFactory(FusionConfig(), (None,), frozenset(), 8),
     )

@@ -31,7 +31,11 @@ class DetectConfig(Settings):
         0.1, ge=0.0, lt=1.0, description="boxes below are dropped; low because the tracker has use for weak boxes"
     )
     nms_iou: float = Field(
-        0.65, gt=0.0, le=1.0, description="of two boxes that overlap by more (IoU), the weaker is dropped"
+        0.65,
+        gt=0.0,
+        le=1.0,
+        description="of two boxes that overlap by more (IoU), the weaker is dropped; it still moves the stronger "
+        "one towards itself, in proportion to their scores (.onnx detectors)",
     )
     input_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] | None = Field(
         None,

@@ -30,6 +30,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from pipeline.geometry.boxes import iou
 from pipeline.types import Float32, Int64
 
 MAX_CANDIDATES = 1000  # best-scored boxes that go into the non-maximum suppression
@@ -198,3 +199,14 @@ def suppress(candidates: Candidates, nms_iou: float) -> Int64:
         nms_threshold=nms_iou,
     )
     return np.sort(np.asarray(keep, np.int64).ravel())
+
+
+def vote(candidates: Candidates, kept: Int64, nms_iou: float) -> Float32:
+    """(K, 4) the kept boxes, each drawn to where its rivals see it: the mean of all candidates of its class that
+    overlap it by at least `nms_iou`, weighted by score (Gidaris and Komodakis, ICCV 2015, section 5)."""
+    boxes = candidates.xyxy.astype(np.float64)
+    agree = iou(boxes[kept], boxes) >= nms_iou
+    agree &= candidates.class_id[kept, None] == candidates.class_id
+    agree[np.arange(len(kept)), kept] = True  # also a box without area, which overlaps nothing
+    weight = agree * candidates.score
+    return np.asarray(weight @ boxes / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12), np.float32)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.detect.class_names import class_numbers, names_for
 from pipeline.detect.config import DetectConfig
-from pipeline.detect.heads import Head, decode, recognise, suppress
+from pipeline.detect.heads import Head, decode, recognise, suppress, vote
 from pipeline.detect.letterbox import RULES, LetterboxBuffer, LetterboxRule
 from pipeline.geometry.boxes import clip_to
 from pipeline.onnx_session import ORT_ERRORS, available_cores, open_session
@@ -88,10 +88,13 @@ class OnnxDetector:
         found = []
         for rows, spot in zip(output, placements, strict=False):  # a fixed batch may be larger than the chunk
             candidates = decode(self._head, rows, self._wanted, self._min_score)
-            keep = suppress(candidates, self._nms_iou) if self._head.kind != "end_to_end" else slice(None)
-            xyxy = clip_to(spot.to_image(candidates.xyxy[keep]), spot.image_width, spot.image_height)
+            boxes, sureness = candidates.xyxy, candidates.score
+            if self._head.kind != "end_to_end":
+                keep = suppress(candidates, self._nms_iou)
+                boxes, sureness = vote(candidates, keep, self._nms_iou), sureness[keep]
+            xyxy = clip_to(spot.to_image(boxes), spot.image_width, spot.image_height)
             whole = np.all(xyxy[:, 2:] - xyxy[:, :2] >= MIN_SIDE_PX, axis=1)
-            score: Float32 = np.minimum(candidates.score[keep][whole], np.float32(1.0))
+            score: Float32 = np.minimum(sureness[whole], np.float32(1.0))
             found.append(Detections(np.asarray(xyxy[whole], np.float32), score))
         return found
 

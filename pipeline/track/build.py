@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from pipeline.track.bytetrack import ByteTrack
+from pipeline.track.box_tracker import BoxTracker
 from pipeline.track.clips import ClipCollector
 from pipeline.track.config import ClipConfig, TrackConfig
 from pipeline.track.tracker import Tracker
+from pipeline.types import AnyArray
 
-TRACKERS: dict[str, Callable[[TrackConfig], Tracker]] = {"bytetrack": ByteTrack}
+TRACKERS: dict[str, type[BoxTracker]] = {"boxes": BoxTracker}
 
 
 def build_tracker(config: TrackConfig) -> Tracker:
     """A new tracker for one camera."""
     return TRACKERS[config.kind](config)
+
+
+def restore_tracker(config: TrackConfig, state: Mapping[str, AnyArray]) -> Tracker:
+    """A tracker that goes on from a `state()`. Raises ValueError where the state does not fit."""
+    return TRACKERS[config.kind].from_state(config, state)
 
 
 def build_clip_collector(config: ClipConfig, clip_length: int, input_hw: tuple[int, int]) -> ClipCollector:

@@ -12,7 +12,7 @@ from pipeline.settings import Settings
 class TrackConfig(Settings):
     """The tracker of one camera. Costs lie in [0, 1]: 0 is a perfect fit, 1 no overlap at all."""
 
-    kind: Literal["bytetrack"] = Field("bytetrack", description="which tracker follows people")
+    kind: Literal["boxes"] = Field("boxes", description="which tracker follows people")
     high_score: float = Field(0.4, ge=0, le=1, description="detections from here on are sure: matched first, to all")
     low_score: float = Field(
         0.1, ge=0, le=1, description="detections below are ignored; between, they keep tracks alive"
@@ -21,8 +21,14 @@ class TrackConfig(Settings):
     first_max_cost: float = Field(
         0.9, gt=0, le=1, description="gate of sure detections to tracks; the score is fused in"
     )
-    second_max_cost: float = Field(0.5, gt=0, le=1, description="gate of unsure detections to tracks just seen")
+    second_max_cost: float = Field(0.4, gt=0, le=1, description="gate of unsure detections to tracks just seen")
     tentative_max_cost: float = Field(0.8, gt=0, le=1, description="gate of sure detections to unconfirmed tracks")
+    buffer: float = Field(
+        0.2, ge=0, le=2, description="boxes are compared as if this share of their size were added on every side"
+    )
+    direction_weight: float = Field(
+        0.07, ge=0, le=1, description="how much a detection ahead of a track gains over one behind it"
+    )
     max_lost_s: float = Field(
         2.0, gt=0, le=60, description="how long an unseen track may be found again; longer than the time between frames"
     )
@@ -31,6 +37,20 @@ class TrackConfig(Settings):
     duplicate_iou: float = Field(
         0.7, gt=0, le=1, description="an unconfirmed track that overlaps an older visible one beyond this ends"
     )
+    camera_motion: bool = Field(
+        False, description="measure how the picture moved, for cameras that pan, shake or are carried; 4 ms a frame"
+    )
+    ground_gate: bool = Field(
+        False, description="in calibrated cameras nobody is taken to have moved faster than max_speed_mps on the floor"
+    )
+    appearance_max_distance: float = Field(
+        0.25, ge=0, le=2, description="looks given with the boxes count only up to this cosine distance"
+    )
+    appearance_max_cost: float = Field(0.5, ge=0, le=1, description="and only where the boxes cost less than this")
+    max_speed_mps: float = Field(
+        5.0, gt=0, le=50, description="metres per second that nobody exceeds on the floor, with ground_gate"
+    )
+    compiled: bool = Field(True, description="use numba's compiled arithmetic where numba is installed")
     min_height_px: float = Field(8.0, ge=0, description="lower boxes are ignored")
     min_width_px: float = Field(3.0, ge=0, description="narrower boxes are ignored")
 

@@ -27,9 +27,9 @@ class MotionNoise:
 
     measured_position: float = 0.1  # heights
     measured_size: float = 0.05
-    drift_position: float = 0.5  # heights per second gained in one second
+    drift_position: float = 0.3  # heights per second gained in one second
     drift_size: float = 0.1
-    start_velocity: float = 0.8  # heights per second
+    start_velocity: float = 1.2  # heights per second
     start_growth: float = 0.1
 
 

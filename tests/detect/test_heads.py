@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detect.heads import Candidates, Head, decode, make_grid, num_cells, recognise, suppress
+from pipeline.detect.heads import Candidates, Head, decode, make_grid, num_cells, recognise, suppress, vote
 from pipeline.detect.letterbox import RULES, LetterboxBuffer, place
 from pipeline.types import Float32
 
@@ -181,3 +181,12 @@ def test_yolox_pictures_lie_top_left_and_ultralytics_pictures_in_the_middle() ->
     assert (left.left, left.top, left.width, left.height) == (0, 0, 64, 32)
     middle = place(RULES["ultralytics"], (50, 100), (64, 64))
     assert (middle.left, middle.top, middle.width, middle.height) == (0, 16, 64, 32)
+
+
+def test_a_kept_box_moves_towards_its_rivals_in_proportion_to_their_scores() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 0, 60, 10], [0, 0, 10, 10], [7, 7, 7, 9]], np.float32)
+    score = np.array([0.8, 0.4, 0.6, 0.5, 0.3], np.float32)
+    candidates = Candidates(boxes, score, np.array([0, 0, 0, 1, 0]))
+    moved = vote(candidates, np.array([0, 2, 4]), 0.65)
+    np.testing.assert_allclose(moved[0], [1 / 3, 0, 10 + 1 / 3, 10], atol=1e-5)
+    np.testing.assert_array_equal(moved[1:], boxes[[2, 4]])
