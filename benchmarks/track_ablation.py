@@ -6,7 +6,8 @@
 FOLDER holds MOT15 sequences (`track_mot15.py`) or the views of the auditorium (`track_auditorium.py`). Each cell is
 HOTA / IDF1 / switches, pooled over the sequences; the first row is the tracker as it is, the others are differences to
 it. A single run tells little: one switch more or less in the right place moves HOTA by half a point. So everything also
-runs on perturbed copies of the detections (`track_mot15.perturbed`), and the mean over the copies is the better guide.
+runs on perturbed copies of the detections (`track_mot15.perturbed`), and the mean over the copies is the better guide;
+± is the standard error of the difference in HOTA over the copies.
 The last column has the difference in HOTA at the full rate, as a mean over the sequence as it is and its copies, for
 each sequence in the order of the heading; a part that helps lies below zero where it is taken away.
 """
@@ -115,6 +116,7 @@ VARIANTS: dict[str, Callable[[], Follower]] = {
     "cost: buffer 0.3": partial(variant, buffer=0.3),
     "cost: direction 0 (is 0.07)": partial(variant, direction_weight=0.0),
     "cost: direction 0.2": partial(variant, direction_weight=0.2),
+    "cost: none of the three, plain IoU": partial(variant, kernels=plain_overlap, buffer=0.0, direction_weight=0.0),
     "cost: score not fused": partial(variant, kernels=scores_ignored),
     "motion: pairs compared unpredicted": partial(variant, kernels=unpredicted),
     "motion: drift 0.15 (is 0.3)": partial(variant, noise=MotionNoise(drift_position=0.15)),
@@ -150,8 +152,10 @@ def cells(own: Figures, base: Figures | None) -> list[str]:
     shares, count = ("{:.1f}", "{:.0f}") if base is None else ("{:+.1f}", "{:+.0f}")
     row = []
     for rate in shown[:, :, 0]:
-        for hota, idf1, switches in (rate[0], *([rate[1:].mean(axis=0)] if len(rate) > 1 else [])):
-            row.append(" / ".join((shares.format(hota), shares.format(idf1), count.format(switches))))
+        for runs in (rate[:1], rate[1:]) if len(rate) > 1 else (rate,):
+            hota, idf1, switches = runs.mean(axis=0)
+            error = f" ±{runs[:, 0].std(ddof=1) / len(runs) ** 0.5:.1f}" if base is not None and len(runs) > 1 else ""
+            row.append(f"{shares.format(hota)}{error} / {shares.format(idf1)} / {count.format(switches)}")
     by_sequence = shown[0, :, 1:, 0].mean(axis=0)
     return [*row, " ".join(shares.format(hota) for hota in by_sequence)]
 

@@ -52,12 +52,12 @@ def boxes_follower(start: Callable[[], Any], update: Callable[[Any, Any], Any] |
     )
 
 
-def ours() -> Follower:
-    """Our tracker with its defaults."""
+def ours(compiled: bool = True) -> Follower:
+    """Our tracker with its defaults, with or without numba."""
     from pipeline.track.build import build_tracker
     from pipeline.track.config import TrackConfig
 
-    return boxes_follower(lambda: build_tracker(TrackConfig()))
+    return boxes_follower(lambda: build_tracker(TrackConfig(compiled=compiled)))
 
 
 def _trackers() -> dict[str, Follower]:

@@ -8,7 +8,7 @@ the wanted one. Boxes come in any order. All trackers see the same frames in one
 frames each, so that whatever else the machine does hits all alike; their order is turned from block to block. Only the
 update is timed, and the first frames (`WARM_UP`) are not. Time is processor time of all threads, which leaves out what
 other programs take of a shared machine; `--wall` measures the clock's. Ratios are medians over the blocks, of a
-tracker's median in the block to ours in the same block.
+tracker's median in the block to ours in the same block. Ours runs twice, with numba and without.
 """
 # ruff: noqa: E402
 
@@ -30,12 +30,13 @@ from pathlib import Path
 
 import numpy as np
 from track_mot15 import Sequence, corners, load_all, print_rows
-from track_peers import OURS, Follower, followers
+from track_peers import OURS, Follower, followers, ours
 
 FPS = 14.0  # of a scene: that of the sequences with the most boxes
 WARM_UP = 30  # frames, in which tracks are confirmed and what is compiled is compiled
 BLOCK = 10  # frames that a tracker does before it is the next one's turn
 MARGIN_PX = 50.0  # between tiles
+FALLBACK = "ours, without numba"
 DEFAULT_FRAMES = {1: 900, 6: 900, 50: 400, 200: 160, 1000: 40}
 ALLOWED = ((6, 0.5), (200, 0.25))  # boxes, and how much of the fastest peer's time we may take
 
@@ -134,7 +135,7 @@ def print_times(results: dict[float, dict[str, Timing]], names: list[str]) -> No
 def print_against_fastest(results: dict[float, dict[str, Timing]]) -> None:
     rows = {}
     for num_boxes, timings in results.items():
-        peers = {name: timing for name, timing in timings.items() if name != OURS}
+        peers = {name: timing for name, timing in timings.items() if name not in (OURS, FALLBACK)}
         if not peers or OURS not in timings:
             return
         fastest = min(peers, key=lambda name: peers[name].median_us)
@@ -159,6 +160,8 @@ def main() -> None:
     sequences = load_all(args.folder)
     kinds, remarks = followers(args.only)
     kinds.pop("Norfair, detected", None)  # the same updates as Norfair's, read differently
+    if OURS in kinds:
+        kinds = {OURS: kinds.pop(OURS), FALLBACK: ours(compiled=False), **kinds}
     clock, called = (time.perf_counter, "wall clock") if args.wall else (time.process_time, "processor time")
     about = ", ".join((*remarks, "one core", called))
     print(f"{date.today()}, Python {platform.python_version()}, numpy {np.__version__}, {about}.")

@@ -61,10 +61,12 @@ class BoxTracker:
         tracker._table = Table.from_arrays(state)
         try:
             tracker._next_id, tracker._time_s = int(state["next_id"]), float(state["time_s"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"tracker state: next_id and time_s must be single numbers: {error!r}") from None
         if tracker._next_id <= tracker._table.track_id.max(initial=0):
             raise ValueError("tracker state: next_id has been given to a track already")
+        if not tracker._table.seen_s.max(initial=-np.inf) <= tracker._time_s < np.inf:  # never so for NaN
+            raise ValueError(f"tracker state: time_s {tracker._time_s} does not follow the tracks' last detections")
         return tracker
 
     def update(self, detections: Detections, time_s: float, cues: Cues = NO_CUES) -> Tracks:
@@ -76,7 +78,7 @@ class BoxTracker:
         _check(detections, time_s, self._time_s)
         if cues is not NO_CUES:
             cues.check_fits(len(detections), self._table.vector.shape[1])
-        xyxy, score = detections.xyxy.astype(np.float64), detections.score
+        xyxy, score = detections.xyxy.astype(np.float64, order="C"), detections.score
         usable = self._usable(xyxy, score)
         table = self._living(time_s, cues)
         match = self._associate(table, xyxy, score, usable, time_s, cues)

@@ -21,7 +21,7 @@ def _nothing(*shape: int) -> Float64:
 class Cues:
     """Cues of one frame; rows are aligned with its detections, and an array without rows or columns says nothing.
 
-    Raises ValueError for shapes that do not fit and for a camera motion that is not finite.
+    Raises ValueError for shapes that do not fit and for vectors or a camera motion that are not finite.
     """
 
     vector: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -34,8 +34,13 @@ class Cues:
     """(N, 3) where each box stands on the floor: x m, y m, and its standard deviation in m; NaN where unknown."""
 
     def __post_init__(self) -> None:
-        if self.vector.ndim != 2:
-            raise ValueError(f"Cues.vector: want (N, D), got shape {self.vector.shape}")
+        vector = np.asarray(self.vector, np.float32)
+        if vector.ndim != 2:
+            raise ValueError(f"Cues.vector: want (N, D), got shape {vector.shape}")
+        finite = np.isfinite(vector).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"Cues.vector: not finite in row {finite.argmin()}; unknown looks are zeros")
+        object.__setattr__(self, "vector", vector if vector.shape[1] else vector[:0])
         if self.camera_motion.shape != (2, 3) or not np.isfinite(self.camera_motion).all():
             raise ValueError(f"Cues.camera_motion: want a finite (2, 3) matrix, got {self.camera_motion.tolist()}")
         if self.ground.ndim != 2 or self.ground.shape[1] != 3:

@@ -57,9 +57,9 @@ class Table:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Table:
-        """Raises ValueError where a column is missing or does not fit the others."""
+        """Raises ValueError where a column is missing, does not fit the others or holds what no track can be."""
         want = cls.empty()
-        num = len(arrays.get("track_id", ()))
+        num = int(np.size(arrays.get("track_id", ())))
         columns = []
         for name in COLUMNS:
             model = getattr(want, name)
@@ -68,8 +68,14 @@ class Table:
             if column is None or column.shape != (num, *tail) or column.dtype != model.dtype:
                 found = "nothing" if column is None else f"{column.dtype} {column.shape}"
                 raise ValueError(f"tracker state: {name} must be {model.dtype} {(num, *tail)}, got {found}")
+            if name != "ground" and not np.isfinite(column).all():
+                raise ValueError(f"tracker state: {name} is not finite")
             columns.append(column.copy())
-        return cls(*columns)
+        table = cls(*columns)
+        ids = table.track_id[table.track_id != 0]
+        if ids.min(initial=1) < 1 or len(np.unique(ids)) < len(ids):
+            raise ValueError(f"tracker state: track_id must hold ids from 1 on, each once, got {ids.tolist()}")
+        return table
 
 
 COLUMNS = tuple(field.name for field in fields(Table))

@@ -94,6 +94,39 @@ def test_velocity_of_a_steady_walker_is_found_at_irregular_times() -> None:
     assert abs(mean[0, 1, 1:]).max() < 1e-9
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), zoom=st.sampled_from([0.5, 3.0]))
+def test_people_near_and_far_are_filtered_alike(seed: int, zoom: float) -> None:
+    """The same walk seen `zoom` times as large, elsewhere in the picture: all pixels grow by that, variances by its
+    square. (Boxes of less than a pixel are another matter.)"""
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, 4) + np.array((0, 0, 60, 60))
+    steps = [(rng.uniform(0.01, 0.4, 4), boxes + rng.normal(0, 3, boxes.shape)) for _ in range(5)]
+    plain, zoomed = initiate(boxes, NOISE), initiate(boxes * zoom + 700, NOISE)
+    for dt_s, found in steps:
+        plain = correct(*predict(*plain, dt_s, NOISE), found, NOISE)
+        zoomed = correct(*predict(*zoomed, dt_s, NOISE), found * zoom + 700, NOISE)
+    np.testing.assert_allclose(boxes_of(zoomed[0]), boxes_of(plain[0]) * zoom + 700, rtol=1e-9)
+    np.testing.assert_allclose(zoomed[1], plain[1] * zoom**2, rtol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_uncertainty_stays_positive_through_a_long_life(seed: int) -> None:
+    """200 frames from a millisecond to two seconds apart, unsteady detections: variances stay variances."""
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, 6)
+    mean, cov = initiate(boxes, NOISE)
+    for _ in range(200):
+        dt_s = 10 ** rng.uniform(-3, 0.3, 6)
+        mean, cov = predict(mean, cov, dt_s, NOISE)
+        mean, cov = correct(mean, cov, boxes + rng.normal(0, 4, boxes.shape), NOISE)
+        assert cov[:, 0].min() > 0
+        assert cov[:, 2].min() > 0
+        assert np.all(cov[:, 1] ** 2 <= cov[:, 0] * cov[:, 2] * (1 + 1e-9))
+    assert np.isfinite(mean).all()
+
+
 def test_box_never_turns_inside_out_however_fast_it_shrank() -> None:
     mean, cov = initiate(np.array([[0.0, 0.0, 40.0, 100.0]]), NOISE)
     mean[0, 1, 2:] = -1000.0

@@ -1,0 +1,1 @@
+"""Training and scoring of video person re-identification networks: `python -m reid_train`."""

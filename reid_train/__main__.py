@@ -1,0 +1,5 @@
+"""`python -m reid_train`."""
+
+from reid_train.cli import main
+
+main()
