@@ -69,7 +69,7 @@ def main() -> None:
         print(f"\n## {'All frames' if step == 1 else f'Every {step}th frame'} ({FPS / step:.3g} fps)")
         print_pooled({name: [each] for name, each in results[step].items()})
         print_per_sequence(results[step])
-    print_loss(results[1], results[args.every])
+    print_loss(*({name: [each] for name, each in results[step].items()} for step in (1, args.every)))
 
 
 if __name__ == "__main__":

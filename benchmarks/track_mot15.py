@@ -161,12 +161,12 @@ def print_per_sequence(runs: dict[str, Run]) -> None:
     print_rows("HOTA / IDF1 / switches | " + " | ".join(names), rows)
 
 
-def print_loss(full: dict[str, Run], thinned: dict[str, Run]) -> None:
+def print_loss(full: dict[str, list[Run]], thinned: dict[str, list[Run]]) -> None:
+    """A row per tracker: means over its runs."""
     rows = {}
     for name in full:
-        before, after = figures(full[name].scores.overall), figures(thinned[name].scores.overall)
-        cells = [f"{before[c]:.1f} | {after[c]:.1f} | {before[c] - after[c]:.1f}" for c in (0, 2, 4)]
-        rows[name] = cells
+        before, after = (np.mean([figures(r.scores.overall) for r in runs[name]], axis=0) for runs in (full, thinned))
+        rows[name] = [f"{before[c]:.1f} | {after[c]:.1f} | {before[c] - after[c]:.1f}" for c in (0, 2, 4)]
     kinds = (f"{name} at full rate | thinned | lost" for name in ("HOTA", "AssA", "IDF1"))
     print_rows("tracker | " + " | ".join(kinds), rows)
 
@@ -192,18 +192,18 @@ def main() -> None:
     kinds, remarks = followers(args.only)
     shown = ", ".join(f"{s.name} ({s.fps / n:.3g} fps)" for s, n in zip(sequences, every, strict=True))
     print(f"{date.today()}, Python {platform.python_version()}, numpy {np.__version__}, {', '.join(remarks)}.\n{shown}")
-    runs = {name: run(sequences, follower, every) for name, follower in kinds.items()}
-    print_pooled({name: [each] for name, each in runs.items()})
-    if args.per_sequence:
-        print_per_sequence(runs)
-    if args.loss:
-        ones = [1] * len(sequences)
-        print_loss({name: run(sequences, follower, ones) for name, follower in kinds.items()}, runs)
-
+    groups = {"": [sequences]}
     if args.copies:
-        print(f"\nMeans over {args.copies} perturbed copies:")
-        copies = copies_of(sequences, args.copies)
-        print_pooled({name: [run(copy, follower, every) for copy in copies] for name, follower in kinds.items()})
+        groups[f"\nMeans over {args.copies} perturbed copies:"] = copies_of(sequences, args.copies)
+    for heading, group in groups.items():
+        print(heading)
+        runs = {name: [run(each, follower, every) for each in group] for name, follower in kinds.items()}
+        print_pooled(runs)
+        if args.per_sequence and not heading:
+            print_per_sequence({name: each for name, (each,) in runs.items()})
+        if args.loss:
+            ones = [1] * len(sequences)
+            print_loss({name: [run(each, f, ones) for each in group] for name, f in kinds.items()}, runs)
 
 
 if __name__ == "__main__":

@@ -254,9 +254,7 @@ def _model(
     return load_weights_of(name, place, device), f"trained {summary.epochs_done} epochs"
 
 
-def _keep(
-    place: Path, scores: SplitScores, split: ReidSplit, recipe: Recipe, embedded: Any, source: str
-) -> None:
+def _keep(place: Path, scores: SplitScores, split: ReidSplit, recipe: Recipe, embedded: Any, source: str) -> None:
     place.mkdir(parents=True, exist_ok=True)
     document = scores_dict(scores) | {"weights": source}
     (place / "bench.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

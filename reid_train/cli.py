@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
 
-log = logging.getLogger(__name__)
-
-EXIT_FAILED = 1
-EXIT_BAD_CONFIGURATION = 2
-EXIT_INTERRUPTED = 130
+from reid_train.terminal import ERR, EXIT_INTERRUPTED, StopOnSignal, reported_errors, set_up_logging
 
 app = typer.Typer(
     name="reid_train",
@@ -33,7 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _out = Console()
-_err = Console(stderr=True)
 
 _TRAIN_HELP = """Train as RECIPE says, one YAML file; those of the published systems stand in configs/reid_train.
 
@@ -81,10 +68,10 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings and errors")] = False,
     verbose: Verbose = False,
 ) -> None:
-    _set_up_logging(verbose)
+    set_up_logging(verbose)
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of the processes of torchrun the first one speaks
-    stop = _StopOnSignal()
-    with _reported_errors():
+    stop = StopOnSignal()
+    with reported_errors():
         if recipe is None and not resume:
             raise typer.BadParameter("name a recipe, for example configs/reid_train/small/light.yaml")
         from reid_train.config import load_recipe  # the libraries behind it take a moment that `--help` need not
@@ -104,10 +91,50 @@ def train(
         _out.print(
             f"{summary.folder}: {summary.epochs_done} epochs, {summary.steps} steps, loss {summary.loss:.4g}{best}",
             highlight=False,
+            soft_wrap=True,
         )
     if summary.interrupted:
-        _err.print(f"Stopped after step {summary.steps}; go on with --resume.", highlight=False)
+        ERR.print(f"Stopped after step {summary.steps}; go on with --resume.", highlight=False)
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def test(
+    weights: Weights,
+    root: Root = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="protocol of the test [default: the recipe that WEIGHTS was trained by]")
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[Path | None, typer.Option(help="folder for test.json and report.html, with pictures")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="mixed precision; scores may differ in the last digit")] = False,
+    device: Device = None,
+    verbose: Verbose = False,
+) -> None:
+    """Score a trained network on its data set, or on another with --set data.name=... --root ...
+
+    \b
+    All frames of a tracklet, and re-ranked scores as a second block:
+        ... --set test.clips=all_frames --set "test.rerank={k1: 20, k2: 6}"
+    """
+    set_up_logging(verbose)
+    with reported_errors():
+        from reid_train.evaluate import scores_text
+        from reid_train.progress import ClipsDisplay
+        from reid_train.testing import run_test
+
+        with ClipsDisplay(ERR) as clips:
+            scores = run_test(
+                weights,
+                recipe=recipe,
+                root=root,
+                settings=settings or (),
+                output=output,
+                device=device,
+                precision="bf16" if bf16 else "fp32",
+                show=clips.show,
+            )
+        _out.print(scores_text(scores), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -120,8 +147,8 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Write a trained network as ONNX, with the manifest that the pipeline reads, and check that both agree."""
-    _set_up_logging(verbose)
-    with _reported_errors():
+    set_up_logging(verbose)
+    with reported_errors():
         from reid_train.export import run_export
 
         _out.print(run_export(weights, output, clip_length=clip_length).text(), highlight=False, soft_wrap=True)
@@ -148,12 +175,12 @@ def bench(
 
     Without the data it says what to fetch and where to put it.
     """
-    _set_up_logging(verbose)
-    with _reported_errors():
+    set_up_logging(verbose)
+    with reported_errors():
         from reid_train.bench import run_bench
         from reid_train.progress import ClipsDisplay, TrainingDisplay
 
-        with ClipsDisplay(_err) as clips, TrainingDisplay(_err) as steps:
+        with ClipsDisplay(ERR) as clips, TrainingDisplay(ERR) as steps:
             result = run_bench(
                 dataset,
                 root,
@@ -178,8 +205,8 @@ def convert(
     output: Annotated[Path, typer.Argument(help="the checkpoint to write, .safetensors")],
 ) -> None:
     """Turn a published checkpoint into one of ours. The file is read without running code that may be inside."""
-    _set_up_logging(False)
-    with _reported_errors():
+    set_up_logging(False)
+    with reported_errors():
         from reid_train.checkpoints import convert_official, count_pids, read_official
         from reid_train.state import Checkpoint, about_network, save_checkpoint
 
@@ -202,16 +229,21 @@ def count(
     device: Device = None,
 ) -> None:
     """Count the individuals of a video, per 3 seconds and in all, by recognising those who were there before."""
-    _set_up_logging(False)
-    with _reported_errors():
+    set_up_logging(False)
+    with reported_errors():
+        import torch
+
         from reid_train.counting.count import true_count
         from reid_train.counting.scores import score_counts
         from reid_train.counting.video import count_video, read_tracks
         from reid_train.state import load_model
 
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, _ = load_model(weights)
-        counted = count_video(model, video, tracks, fps=fps, device=device or "cpu")
-        _out.print(f"{counted.video_num} people; new per window: {list(counted.cnt_list)}", highlight=False)
+        counted = count_video(model, video, tracks, fps=fps, device=where)
+        _out.print(
+            f"{counted.video_num} people; new per window: {list(counted.cnt_list)}", highlight=False, soft_wrap=True
+        )
         document = counted.as_dict()
         if truth:
             true = true_count(read_tracks(truth, truth=True), num_frames=counted.frame_num, fps=counted.fps)
@@ -233,61 +265,3 @@ def settings() -> None:
 def main() -> None:
     """`python -m reid_train`."""
     app()
-
-
-class _StopOnSignal:
-    """The first SIGINT or SIGTERM asks the run to end cleanly, the second gives up at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, object] = {}
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def __enter__(self) -> _StopOnSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        _err.print("Stopping after this step; press Ctrl-C again to give up.", highlight=False)
-
-
-def _set_up_logging(verbose: bool) -> None:
-    handler = RichHandler(console=_err, show_path=False, rich_tracebacks=False, markup=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("reid_train").setLevel(logging.INFO if verbose else logging.WARNING)
-
-
-@contextmanager
-def _reported_errors() -> Iterator[None]:
-    """Errors that a user can mend are told in one paragraph, with the exit code that fits; others keep their trace."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _err.print("Interrupted.", highlight=False)
-        sys.exit(EXIT_INTERRUPTED)
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:  # of files and values that were given
-        _fail(error, EXIT_BAD_CONFIGURATION)
-    except OSError as error:
-        _fail(error, EXIT_FAILED)
-    except RuntimeError as error:
-        from reid_train.trainer import TrainingError
-
-        if not isinstance(error, TrainingError):
-            raise
-        _fail(error, EXIT_FAILED)
-
-
-def _fail(error: BaseException, code: int) -> NoReturn:
-    log.info("where it was raised:", exc_info=error)  # shown with --verbose
-    _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-    sys.exit(code)

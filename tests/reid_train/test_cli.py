@@ -23,7 +23,7 @@ import reid_train.checkpoints as checkpoints
 from reid_train.cli import app
 from reid_train.config import recipe_yaml
 from reid_train.models import MODELS
-from reid_train.state import load_checkpoint, load_model
+from reid_train.state import Checkpoint, about_network, load_checkpoint, load_model, save_checkpoint
 from tests.reid_train.tiny import Tiny, tiny_recipe, write_people
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,47 @@ def test_convert_writes_a_checkpoint_that_loads(tmp_path: Path, monkeypatch: pyt
     code, text = call("convert", "tiny", tmp_path / "none.pth", tmp_path / "x.safetensors")
     assert code == 2
     assert "none.pth" in text
+
+
+def test_a_run_is_scored_and_exported(recipe: Path, tmp_path: Path) -> None:
+    sized = ["--set", "transform.input_hw=[32, 16]", "--device", "cpu"]
+    call("train", recipe, "--root", tmp_path / "people", "--output", tmp_path / "run", *sized)
+    code, text = call("test", tmp_path / "run", "--output", tmp_path / "scores", "--device", "cpu")
+    assert code == 0, text
+    assert "tiny on tracklet_folder: 3 queries, 3 in the gallery, vectors of 8, clips evenly" in text
+    assert "Rank-1" in text
+    assert "re-ranked" not in text
+    assert json.loads((tmp_path / "scores/test.json").read_text())["blocks"]["appearance"]["rank1"] >= 0
+    assert "tracklet_folder" in (tmp_path / "scores/report.html").read_text()
+    other = ["--set", "test.rerank={k1: 2, k2: 1}", "--set", "data.options.fold=1"]
+    code, text = call("test", tmp_path / "run", *other, "--device", "cpu")
+    assert code == 0, text
+    assert "fold 1 of 2" in text
+    assert "re-ranked" in text
+    code, text = call("export", tmp_path / "run", "--output", tmp_path / "tiny.onnx")
+    assert code == 0, text
+    assert "parity over batches" in text
+    assert (tmp_path / "tiny.onnx").is_file()
+
+
+def test_official_weights_are_scored_by_a_recipe_that_is_named(recipe: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_checkpoint(weights, Checkpoint(Tiny(3).state_dict(), about_network("tiny", 3, {})))
+    code, text = call("test", weights, "--root", tmp_path / "people", "--device", "cpu")
+    assert code == 2
+    assert "name one with --recipe" in text
+    code, text = call("test", weights, "--recipe", recipe, "--root", tmp_path / "people", "--device", "cpu")
+    assert code == 0, text
+    assert "3 queries" in text
+
+
+def test_bench_says_what_to_fetch_or_prints_the_table(recipe: Path, tmp_path: Path) -> None:
+    code, text = call("bench", "mars", "--root", tmp_path / "nothing")
+    assert code == 2
+    assert "bbox_train" in text
+    code, text = call("bench", "marz")
+    assert code == 2
+    assert "did you mean 'mars'" in text
 
 
 def test_count_tells_the_people_of_a_video(recipe: Path, tmp_path: Path) -> None:

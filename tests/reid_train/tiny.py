@@ -72,7 +72,7 @@ class Tiny(nn.Module):
 
     def _pooled(self, clips: Tensor) -> Tensor:
         maps = torch.relu(self.backbone(clips.flatten(0, 1)))
-        return maps.mean(dim=(2, 3)).unflatten(0, (len(clips), -1)).mean(dim=1)
+        return maps.mean(dim=(2, 3)).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
 
 
 def register() -> None:

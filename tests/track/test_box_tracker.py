@@ -148,6 +148,23 @@ def test_only_the_first_frame_shows_people_at_once() -> None:
     assert ids(track([Detections.empty(), here], confirm_hits=1)) == [[], [1]]
 
 
+def test_ids_ascend_though_the_track_begun_first_was_confirmed_last() -> None:
+    """Who stands at 100 begins first, but is missed twice; who stands at 400 has three hits before."""
+    slow, quick = (100.0, 200.0, 0.9), (400.0, 200.0, 0.9)
+    tracker = BoxTracker(TrackConfig(confirm_hits=3, tentative_s=0.5))
+    seen = [(), (slow,), (quick,), (quick,), (slow, quick), (slow, quick)]
+    shown = run(tracker, [frame(*rows) for rows in seen])
+    assert ids(shown) == [[], [], [], [], [1], [1, 2]]
+    assert shown[-1].xyxy[:, [0, 2]].mean(axis=1).tolist() == pytest.approx([400, 100])
+    assert tracker.live_ids().tolist() == [1, 2]
+
+
+def test_a_detection_taken_by_a_track_begins_no_other_though_the_filter_lags_far_behind() -> None:
+    tracker = BoxTracker(TrackConfig())
+    run(tracker, [frame((100, 200, 0.9))] * 10 + [frame((128, 200, 0.9))])
+    assert tracker.state()["track_id"].tolist() == [1]
+
+
 def test_two_people_close_together_are_two_tracks() -> None:
     """Half a width apart: an overlap of a third is no second box on the same person."""
     pair = frame((100, 200, 0.9), (120, 200, 0.8))

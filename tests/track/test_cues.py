@@ -128,6 +128,21 @@ def test_a_lost_track_goes_along_with_the_camera_until_it_is_found_again(config:
     assert tracker.update(people((feet[0], feet[1])), 0.9).track_id.tolist() == [1]
 
 
+def test_all_that_is_known_of_an_unseen_track_is_moved_along(config: TrackConfig) -> None:
+    """Its filter, and the place of its last detection that directions are seen from."""
+    tracker = BoxTracker(config)
+    run(tracker, [people((300 + 5 * i, 200)) for i in range(4)])
+    before = tracker.state()
+    tracker.update(people(), 0.4, Cues(camera_motion=np.array([[0, -1.1, 400], [1.1, 0, 7]])))  # turned and nearer
+    after = tracker.state()
+    np.testing.assert_allclose(before["last_xy"], [[315, 150]])
+    np.testing.assert_allclose(after["last_xy"], [[400 - 1.1 * 150, 7 + 1.1 * 315]])
+    (x, y, width, height), (speed_x, speed_y) = before["mean"][0, 0], before["mean"][0, 1, :2]
+    assert speed_x > 20
+    np.testing.assert_allclose(after["mean"][0, 0], [400 - 1.1 * y, 7 + 1.1 * x, 1.1 * width, 1.1 * height])
+    np.testing.assert_allclose(after["mean"][0, 1, :2], [-1.1 * speed_y, 1.1 * speed_x])
+
+
 # --- the floor
 
 
@@ -148,6 +163,14 @@ def test_a_jump_on_the_floor_that_nobody_can_make_is_forbidden_though_the_boxes_
     assert shown(here, unknown) == [[1], [1], [1]]
     assert shown(unknown, there) == [[1], [1], [1]]
     assert ids(run(BoxTracker(config), [before, after, after])) == [[1], [1], [1]]
+
+
+def test_who_walks_on_is_measured_from_where_he_was_seen_last(config: TrackConfig) -> None:
+    """2 m/s for three seconds: six metres from where he began, a fifth of one from where he was."""
+    tracker = BoxTracker(config)
+    for i in range(30):
+        cues = Cues(ground=np.array([[2.0 * i * FRAME_S, 5.0, 0.05]]))
+        assert tracker.update(people((300 + i, 200)), i * FRAME_S, cues).track_id.tolist() == [1]
 
 
 def test_the_longer_a_track_is_lost_the_further_it_may_have_gone() -> None:

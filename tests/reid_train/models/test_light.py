@@ -123,3 +123,15 @@ def test_gem_lies_between_mean_and_maximum() -> None:
         assert (gem <= maps.amax(dim=(2, 3)) + 2e-6).all()
         model.gem_p.fill_(1.0)
         torch.testing.assert_close(model.embed(clips), maps.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_backbone_stays_as_it_is() -> None:
+    model = small_model("light", freeze_backbone=True).train()
+    before = {key: value.clone() for key, value in model.backbone.state_dict().items()}
+    assert model.param_groups()["backbone"] == []
+    head = model.param_groups()["head"]
+    outputs = model(small_clips(model, 4, 2))
+    torch.stack(list(model.loss_terms(outputs, torch.tensor([0, 0, 1, 1])).values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in head)
+    assert all(torch.equal(value, before[key]) for key, value in model.backbone.state_dict().items())
+    assert not model.eval().training and model.train().neck.training
