@@ -37,7 +37,7 @@ def read_image(path: str, input_hw: tuple[int, int] | None = None, interpolation
             return np.asarray(image)
     except FileNotFoundError as error:
         raise ImageError(f"image {file} is missing; copy or unpack the data set again") from error
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, ImportError) as error:  # a format whose plug-in is not installed
         raise ImageError(f"{file} is not an image that can be read; copy it again") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"image {file} can not be decoded ({error}); it is damaged: copy it again") from error

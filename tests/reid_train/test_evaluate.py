@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import reid_train.evaluate as evaluation
 from pipeline.evaluation.retrieval import evaluate
 from pipeline.fusion.rerank import k_reciprocal
 from pipeline.types import Float32
+from pipeline.yaml_file import ConfigError
 from reid_train.config import Recipe, RerankConfig, TestConfig
 from reid_train.data.clips import all_frames
+from reid_train.data.source import DataSetError
 from reid_train.data.tracklet import LabelledTracklet, ReidSplit
 from reid_train.embedding import embed_tracklets
 from reid_train.evaluate import (
@@ -27,11 +30,13 @@ from reid_train.evaluate import (
     evaluate_split,
     quick_scores,
     score_split,
-    scores_dict,
-    scores_text,
 )
+from reid_train.models import MODELS
+from reid_train.score_text import scores_dict, scores_text
+from reid_train.scoring import run_test
 from reid_train.spatial_temporal import SpatialTemporalConfig
-from tests.reid_train.tiny import HW, write_people
+from reid_train.state import Checkpoint, about_network, save_checkpoint
+from tests.reid_train.tiny import HW, Tiny, tiny_recipe, write_people
 
 
 class MeanColour(nn.Module):
@@ -284,3 +289,56 @@ def test_weights_that_give_no_numbers_are_named(people: list[LabelledTracklet], 
     model.scale.data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"not finite \(and 1 more\)"):
         embed_tracklets(model, people[:2], folder_recipe(tmp_path))
+
+
+# --- the command's function --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A run's folder with a best checkpoint of a network that nobody trained, and the data."""
+    monkeypatch.setitem(MODELS, "tiny", Tiny)
+    root = write_people(tmp_path / "people", num_people=6, num_images=3)
+    recipe = tiny_recipe(root)
+    model = Tiny(3)
+    run = tmp_path / "run"
+    run.mkdir()
+    about = about_network("tiny", 3, {}) | {"recipe": recipe.model_dump(mode="json")}
+    save_checkpoint(run / "best.safetensors", Checkpoint(model.state_dict(), about))
+    return run, root
+
+
+def test_a_run_is_tested_by_its_own_recipe_and_leaves_a_report(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run, _ = trained
+    scores = run_test(run, output=tmp_path / "out", num_queries=2, pictures=True, device="cpu")
+    assert (scores.model, scores.num_query, scores.ap, scores.clips) == ("tiny", 3, "rectangular", "evenly")
+    document = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert document["weights"] == "best.safetensors" and document["queries"] == 3
+    assert (tmp_path / "out" / "report.html").read_text().count("<figure>") == 2
+    assert len(list((tmp_path / "out" / "pictures").glob("*.jpg"))) == 2
+
+
+def test_root_and_settings_overrule_the_recipe(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run, root = trained
+    moved = root.rename(tmp_path / "elsewhere")
+    with pytest.raises(DataSetError, match="people is missing"):
+        run_test(run, device="cpu")
+    settings = ["test.ap=trapezoidal", "data.options.num_folds=3", "test.rerank={k1: 2, k2: 1}"]
+    scores = run_test(run, root=moved, settings=settings, device="cpu")
+    assert scores.ap == "trapezoidal" and scores.num_query == 2 and len(scores.blocks) == 2
+    with pytest.raises(ConfigError, match=r"test\.app"):
+        run_test(run, root=moved, settings=["test.app=trapezoidal"], device="cpu")
+
+
+def test_another_network_s_recipe_and_a_file_without_one_are_refused(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, root = trained
+    (tmp_path / "psta.yaml").write_text(f"model: {{name: psta}}\ndata: {{name: tracklet_folder, root: {root}}}\n")
+    with pytest.raises(ConfigError, match=r"best\.safetensors holds tiny, the recipe is for psta"):
+        run_test(run, recipe=tmp_path / "psta.yaml", device="cpu")
+    save_checkpoint(tmp_path / "bare.safetensors", Checkpoint(Tiny(3).state_dict(), about_network("tiny", 3, {})))
+    with pytest.raises(ConfigError, match=r"bare\.safetensors: holds no recipe"):
+        run_test(tmp_path / "bare.safetensors", device="cpu")
+    with pytest.raises(ConfigError, match=r"NVAN\.pth: name the recipe too"):
+        run_test(tmp_path / "NVAN.pth", device="cpu")

@@ -91,7 +91,7 @@ class TestCompiledEqualsNumpy:
         xyxy = random_boxes(rng, num)
         close(numba.correct(mean, cov, xyxy, NOISE), NUMPY.correct(mean, cov, xyxy, NOISE))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         seed=SEEDS,
         num_tracks=SIZES,
@@ -122,7 +122,7 @@ class TestCompiledEqualsNumpy:
             np.testing.assert_allclose(got[:2, :2], 0, atol=1e-12)
             np.testing.assert_array_equal(np.isinf(got[0, 2:]), fit.buffer == 0)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(seed=SEEDS)
     def test_the_whole_tracker(self, seed: int) -> None:
         frames = scene(seed, 40, max_people=15)
@@ -204,7 +204,7 @@ def matched(by: Kernels, asked: Problem) -> tuple[Int64, Int64]:
     return by.match(asked.cost, asked.weight, asked.rows, asked.cols, asked.max_cost)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(asked=PROBLEMS)
 def test_matching_is_one_to_one_within_the_gate_and_as_good_as_the_reference_solver(
     any_kernels: Kernels, asked: Problem
@@ -214,7 +214,7 @@ def test_matching_is_one_to_one_within_the_gate_and_as_good_as_the_reference_sol
     np.testing.assert_array_equal(asked.cost, before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(asked=TIED)
 def test_matching_among_ties_is_as_good_as_the_reference_solver_and_always_the_same(
     any_kernels: Kernels, asked: Problem
@@ -225,7 +225,7 @@ def test_matching_among_ties_is_as_good_as_the_reference_solver_and_always_the_s
 
 
 @needs_numba
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(asked=PROBLEMS)
 def test_compiled_matching_takes_the_same_pairs_where_nothing_is_tied(numba: Kernels, asked: Problem) -> None:
     asked = replace(asked, weight=np.ones(len(asked.weight)))

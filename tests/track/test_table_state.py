@@ -61,7 +61,7 @@ def with_looks_of(frame_xyxy: Float32) -> Float32:
     return np.stack((np.cos(angle), np.sin(angle), 0 * angle), axis=1).astype(np.float32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 40), use_cues=st.booleans())
 def test_a_tracker_restored_in_the_middle_goes_on_as_if_nothing_had_happened(
     config: TrackConfig, seed: int, cut: int, use_cues: bool
