@@ -19,18 +19,17 @@ import torch
 from torch import nn
 
 from pipeline.evaluation.retrieval import AveragePrecision
+from reid_train.checkpoints import convert_official, count_pids, read_official
 from reid_train.config import Recipe, load_recipe
 from reid_train.data.build import explain, load_split
 from reid_train.data.source import DataSetError
 from reid_train.data.tracklet import ReidSplit
 from reid_train.embedding import Show
-from reid_train.evaluate import RERANKED, SplitScores, embed_split, score_split
+from reid_train.evaluate import RERANKED, SplitScores, embed_split, score_split, scores_dict, scores_text
 from reid_train.models import MODELS, build_model
 from reid_train.progress import StepReport
 from reid_train.published import ADAPTED, NUM_SPLITS, OFFICIAL_FILES, PUBLISHED, Published, systems_on
 from reid_train.report import write_report
-from reid_train.score_text import scores_dict, scores_text
-from reid_train.scoring import official_model
 from reid_train.speed import Speed, measure_speed, speed_table
 from reid_train.state import find_checkpoint, load_model
 from reid_train.train import train
@@ -175,7 +174,10 @@ def load_weights_of(name: str, path: Path, device: str | None = None) -> nn.Modu
         if about["network"]["name"] != name:
             raise ValueError(f"{find_checkpoint(path)} holds {about['network']['name']}, not {name}")
         return model
-    return official_model(name, path).to(where)
+    state = convert_official(name, read_official(path))
+    model = build_model(name, count_pids(name, state))
+    model.load_state_dict(state)
+    return model.to(where).eval()
 
 
 def weights_hint(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
     embedded = embed_split(model, split, recipe)            # sampling of clips and their mean, as the recipe says
     scores = score_split(embedded, split, recipe.test)      # first block: the system's result; then re-ranked
-    print(scores_text(scores))                              # score_text.py
+    print(scores_text(scores))
 
 Appearance is compared by cosine; st-ReID's recipe adds travel times (`test.joint`). Both definitions of average
 precision are always reported, the system's own first: rectangular over queries with a match, trapezoidal over all.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -36,6 +37,7 @@ from reid_train.embedding import Show, embed_tracklets
 from reid_train.spatial_temporal import Sightings, estimate_transitions, joint_scores, reranked_distances
 
 APPEARANCE, JOINT, RERANKED = "appearance", "appearance and travel time", "re-ranked"
+RANKS = (1, 5, 10, 20)
 _CHUNK_CELLS = 8_000_000  # distances held at once
 
 
@@ -233,6 +235,50 @@ def unit_rows(vectors: Float32) -> Float32:
     """The rows with norm 1; a row of zeros stays."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
+
+
+def scores_text(scores: SplitScores) -> str:
+    """The blocks as lines for a terminal, in percent."""
+    own = scores.ap
+    lines = [
+        f"{scores.model} on {scores.dataset}: {scores.num_query} queries, {scores.num_gallery} in the gallery, "
+        f"vectors of {scores.dim}, clips {scores.clips}",
+        f"  {scores.protocol}",
+    ]
+    for block in scores.blocks:
+        own_score = block.under(own)
+        cmc = "  ".join(f"Rank-{k} {100 * own_score.rank(k):.2f}" for k in RANKS if k <= len(own_score.cmc))
+        lines.append(f"{block.name}:")
+        lines.append(f"  {cmc}")
+        for ap in sorted(("rectangular", "trapezoidal"), key=lambda name: name != own):
+            score = block.rectangular if ap == "rectangular" else block.trapezoidal
+            mark = " (the system's own)" if ap == own else ""
+            count = score.num_valid if score.denominator == "valid" else score.num_queries
+            lines.append(f"  mAP {100 * score.mAP:.2f} {ap}, over {count} queries{mark}")
+    return "\n".join(lines)
+
+
+def scores_dict(scores: SplitScores) -> dict[str, Any]:
+    """The same for a JSON file, as shares of one."""
+    return {
+        "model": scores.model,
+        "dataset": scores.dataset,
+        "protocol": scores.protocol,
+        "clips": scores.clips,
+        "ap": scores.ap,
+        "queries": scores.num_query,
+        "gallery": scores.num_gallery,
+        "dim": scores.dim,
+        "blocks": {
+            block.name: {
+                "mAP": block.rectangular.mAP,
+                "mAP_trap": block.trapezoidal.mAP,
+                "queries_with_a_match": block.rectangular.num_valid,
+                **{f"rank{k}": block.under(scores.ap).rank(k) for k in RANKS if k <= len(block.rectangular.cmc)},
+            }
+            for block in scores.blocks
+        },
+    }
 
 
 def _scored(split: ReidSplit, chunks: Iterator[tuple[int, Float32]]) -> QueryScores:

@@ -18,8 +18,7 @@ from pipeline.types import UInt8
 from reid_train.config import TestConfig
 from reid_train.data.images import read_image
 from reid_train.data.tracklet import LabelledTracklet, ReidSplit
-from reid_train.evaluate import EmbeddedSplit, Ranker, ScoreBlock, SplitScores
-from reid_train.score_text import RANKS
+from reid_train.evaluate import RANKS, EmbeddedSplit, Ranker, ScoreBlock, SplitScores
 
 TOP = 10
 NUM_QUERIES = 24

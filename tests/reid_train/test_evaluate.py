@@ -30,12 +30,13 @@ from reid_train.evaluate import (
     evaluate_split,
     quick_scores,
     score_split,
+    scores_dict,
+    scores_text,
 )
 from reid_train.models import MODELS
-from reid_train.score_text import scores_dict, scores_text
-from reid_train.scoring import run_test
 from reid_train.spatial_temporal import SpatialTemporalConfig
 from reid_train.state import Checkpoint, about_network, save_checkpoint
+from reid_train.testing import run_test
 from tests.reid_train.tiny import HW, Tiny, tiny_recipe, write_people
 
 
@@ -310,12 +311,11 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 def test_a_run_is_tested_by_its_own_recipe_and_leaves_a_report(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run, _ = trained
-    scores = run_test(run, output=tmp_path / "out", num_queries=2, pictures=True, device="cpu")
+    scores = run_test(run, output=tmp_path / "out", device="cpu")
     assert (scores.model, scores.num_query, scores.ap, scores.clips) == ("tiny", 3, "rectangular", "evenly")
-    document = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert document["weights"] == "best.safetensors" and document["queries"] == 3
-    assert (tmp_path / "out" / "report.html").read_text().count("<figure>") == 2
-    assert len(list((tmp_path / "out" / "pictures").glob("*.jpg"))) == 2
+    document = json.loads((tmp_path / "out" / "test.json").read_text())
+    assert document["weights"] == str(run) and document["queries"] == 3
+    assert (tmp_path / "out" / "report.html").read_text().count("<figure>") == 3
 
 
 def test_root_and_settings_overrule_the_recipe(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -328,17 +328,3 @@ def test_root_and_settings_overrule_the_recipe(trained: tuple[Path, Path], tmp_p
     assert scores.ap == "trapezoidal" and scores.num_query == 2 and len(scores.blocks) == 2
     with pytest.raises(ConfigError, match=r"test\.app"):
         run_test(run, root=moved, settings=["test.app=trapezoidal"], device="cpu")
-
-
-def test_another_network_s_recipe_and_a_file_without_one_are_refused(
-    trained: tuple[Path, Path], tmp_path: Path
-) -> None:
-    run, root = trained
-    (tmp_path / "psta.yaml").write_text(f"model: {{name: psta}}\ndata: {{name: tracklet_folder, root: {root}}}\n")
-    with pytest.raises(ConfigError, match=r"best\.safetensors holds tiny, the recipe is for psta"):
-        run_test(run, recipe=tmp_path / "psta.yaml", device="cpu")
-    save_checkpoint(tmp_path / "bare.safetensors", Checkpoint(Tiny(3).state_dict(), about_network("tiny", 3, {})))
-    with pytest.raises(ConfigError, match=r"bare\.safetensors: holds no recipe"):
-        run_test(tmp_path / "bare.safetensors", device="cpu")
-    with pytest.raises(ConfigError, match=r"NVAN\.pth: name the recipe too"):
-        run_test(tmp_path / "NVAN.pth", device="cpu")
