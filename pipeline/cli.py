@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
 
 from pipeline import __version__
-from pipeline.ingest.urls import mask_credentials
-
-log = logging.getLogger(__name__)
-
-EXIT_FAILED = 1
-EXIT_BAD_CONFIGURATION = 2
-EXIT_NO_CAMERA = 3
-EXIT_INTERRUPTED = 130
+from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, set_up_logging
 
 app = typer.Typer(
     name="crosscam",
@@ -34,8 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_out = Console()
-_err = Console(stderr=True)
 
 _RUN_HELP = """Track people through the cameras of CAMS and give each one identity.
 
@@ -74,17 +57,17 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings and errors")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also log what is done and why")] = False,
 ) -> None:
-    _set_up_logging(verbose)
+    set_up_logging(verbose)
     from pipeline.app import run  # the libraries behind it take a moment that `--help` need not
     from pipeline.console import Display, print_report
     from pipeline.report import RunOptions
 
     options = RunOptions(cams, output, config, tuple(settings or ()), video, max_seconds)
     stop = _StopOnSignal()
-    with _reported_errors(), stop, Display(_out, quiet=quiet) as display:
+    with reported_errors(), stop, Display(out, quiet=quiet) as display:
         report = run(options, display.show, stop.is_set)
     if not quiet:
-        print_report(_out, report)
+        print_report(out, report)
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -112,23 +95,23 @@ def evaluate(
 
     The last row has one identity mapping over all cameras: a person needs the same id everywhere.
     """
-    _set_up_logging(False)
+    set_up_logging(False)
     from pipeline.evaluation.scores import association_ceiling, render, score, without_association
     from pipeline.sinks.run_json import write_json_atomically
     from pipeline.truth import load_truth_and_prediction
 
-    with _reported_errors():
+    with reported_errors():
         truth, prediction = load_truth_and_prediction(gt, pred)
         scores = score(truth, prediction, iou)
         payload = scores.to_dict()
         for warning in scores.warnings:
-            _err.print(f"warning: {warning}", style="yellow", highlight=False)
-        _out.print(render(scores, str(pred)))
+            err.print(f"warning: {warning}", style="yellow", highlight=False)
+        out.print(render(scores, str(pred)))
         if ceiling:
             without = without_association(truth, prediction, iou)
             perfect = association_ceiling(truth, prediction, iou)
-            _out.print(render(without, "the same tracklets, none associated"))
-            _out.print(render(perfect, "the same tracklets, perfectly associated"))
+            out.print(render(without, "the same tracklets, none associated"))
+            out.print(render(perfect, "the same tracklets, perfectly associated"))
             payload |= {"without_association": without.to_dict(), "association_ceiling": perfect.to_dict()}
         if json_file:
             write_json_atomically(json_file, payload)
@@ -139,12 +122,12 @@ def recover(
     folder: Annotated[Path, typer.Argument(help="output folder of a run that was killed, or its unfinished-N folder")],
 ) -> None:
     """Make whole tables from the .partial files that a killed run left behind."""
-    _set_up_logging(False)
+    set_up_logging(False)
     from pipeline.sinks.recovery import recover as recover_files
 
-    with _reported_errors():
+    with reported_errors():
         for path in recover_files(folder):
-            _out.print(path, highlight=False)
+            out.print(path, highlight=False)
 
 
 @app.command()
@@ -170,7 +153,7 @@ def main_run() -> None:
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
     if version:
-        _out.print(f"crosscam {__version__}", highlight=False)
+        out.print(f"crosscam {__version__}", highlight=False)
         raise typer.Exit
 
 
@@ -200,59 +183,4 @@ class _StopOnSignal:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        _err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
-
-
-class _MaskCredentials(logging.Filter):
-    """No password reaches a log, whoever writes the line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None:
-            text += "\n" + "".join(traceback.format_exception(record.exc_info[1]))
-            record.exc_info = None
-        record.msg, record.args = mask_credentials(text), ()
-        return True
-
-
-def _set_up_logging(verbose: bool) -> None:
-    handler = RichHandler(console=_err, show_path=False, rich_tracebacks=False, markup=False)
-    handler.addFilter(_MaskCredentials())
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler], force=True
-    )
-
-
-@contextmanager
-def _reported_errors() -> Iterator[None]:
-    """Errors that a user can mend are told in one paragraph, with the exit code that fits; others keep their trace."""
-    from pipeline.ingest.ticks import NoCameraError
-    from pipeline.runtime.chain import StageError
-    from pipeline.sinks.files import OutputError
-    from pipeline.yaml_file import ConfigError
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        _err.print("Interrupted.", highlight=False)
-        sys.exit(EXIT_INTERRUPTED)
-    except NoCameraError as error:
-        _fail(error, EXIT_NO_CAMERA)
-    except OutputError as error:
-        _fail(error, EXIT_FAILED)
-    except StageError as error:
-        cause = error.__cause__
-        if error.building and isinstance(cause, ValueError | OSError | ImportError):
-            _fail(cause, EXIT_BAD_CONFIGURATION)
-        _err.print_exception()
-        _fail(error, EXIT_FAILED)
-    except ConfigError as error:
-        _fail(error, EXIT_BAD_CONFIGURATION)
-    except ValueError as error:  # what the rooms say of files and values they were given
-        _fail(error, EXIT_BAD_CONFIGURATION)
-
-
-def _fail(error: BaseException, code: int) -> NoReturn:
-    log.info("where it was raised:", exc_info=error)  # shown with --verbose
-    _err.print(f"[bold red]error:[/] {escape(mask_credentials(str(error)))}", highlight=False, soft_wrap=True)
-    sys.exit(code)
+        err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
