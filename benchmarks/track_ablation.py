@@ -31,7 +31,7 @@ from track_mot15 import Sequence, copies_of, figures, load_all, print_rows, run
 from track_peers import Follower, boxes_follower
 
 from pipeline.geometry.boxes import iou
-from pipeline.track.box_tracker import BoxTracker
+from pipeline.track.box_tracker import SLOW_S, BoxTracker
 from pipeline.track.config import TrackConfig
 from pipeline.track.costs import Fit
 from pipeline.track.kalman import MotionNoise, boxes_of
@@ -95,12 +95,14 @@ def variant(
     kernels: Callable[[Kernels], Kernels] | None = None,
     noise: MotionNoise | None = None,
     update: Callable[[Any, Any], Any] | None = None,
+    slow_s: float = SLOW_S,
     **settings: Any,
 ) -> Follower:
-    """Our tracker with other settings, arithmetic, noise or way to show its boxes."""
+    """Our tracker with other settings, arithmetic, noise, way to show its boxes, or notion of a low frame rate."""
 
     def start() -> BoxTracker:
         tracker = BoxTracker(TrackConfig(**settings), noise)
+        tracker._slow_s = slow_s
         if kernels:
             tracker._kernels = kernels(load_kernels(compiled=True))
         return tracker
@@ -131,6 +133,8 @@ VARIANTS: dict[str, Callable[[], Follower]] = {
     "births: duplicates stay": partial(variant, duplicate_iou=1.0),
     "deaths: lost for 1 s (is 2 s)": partial(variant, max_lost_s=1.0),
     "deaths: lost for 3 s": partial(variant, max_lost_s=3.0),
+    "deaths: lost for 2 s at any rate": partial(variant, slow_s=np.inf),
+    "deaths: longer below 15 frames/s (is 7.5)": partial(variant, slow_s=1 / 15),
     "boxes: as detected": partial(variant, update=partial(shown_as, 0.0)),
     "boxes: as filtered": partial(variant, update=partial(shown_as, 1.0)),
 }

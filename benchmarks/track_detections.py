@@ -1,6 +1,6 @@
 """Sequences with a detector's own boxes, weak ones included, for `track_mot15.py` and `track_ablation.py`.
 
-    python benchmarks/track_detections.py OUT --model ../shared/weights/yolox_nano.onnx \\
+    python benchmarks/track_detections.py OUT --model ../shared/weights/yolox_nano.onnx [--nms-iou 0.65] \\
         --sequence ../shared/data/mot15/TUD-Campus ../shared/data/mot15/TUD-Campus/TUD-Campus.mp4 [--sequence ...]
 
 The public detections of MOT15 have no score below 0.5, so that they say nothing about unsure boxes. Each --sequence
@@ -41,9 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--nms-iou", type=float, default=DetectConfig().nms_iou, help="above 0.7 people get two boxes")
     parser.add_argument("--sequence", type=Path, nargs=2, action="append", required=True, metavar=("FOLDER", "VIDEO"))
     args = parser.parse_args()
-    detector = build_detector(DetectConfig(model=args.model), ["camera"], Path())
+    detector = build_detector(DetectConfig(model=args.model, nms_iou=args.nms_iou), ["camera"], Path())
     for folder, video in args.sequence:
         known, into = load(folder), args.out / folder.name
         rows = detect(detector, video, known.fps)

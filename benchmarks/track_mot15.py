@@ -14,7 +14,7 @@ sequence at 25 and all of one at 5. `--loss` runs at the full rate too and tells
 
 Our settings were chosen on these six sequences and on PETS. `--copies` says how much of a lead is luck: a second table
 with means over perturbed copies of the detections, in which `DROPPED` of the boxes are missing and left, top, width and
-height of the others are moved by a normal `JITTER` of their height. Footage that nothing was chosen on is in
+height of the others are moved by a normal `JITTER` of their height. Footage that next to nothing was chosen on is in
 `track_auditorium.py`.
 """
 

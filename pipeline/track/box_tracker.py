@@ -4,7 +4,8 @@ The order of association is ByteTrack's (Zhang et al., ECCV 2022, algorithm 1); 
 `costs.pair_cost`. Beyond that:
 
 * Time is in seconds, frame rates may differ and vary. The filter of a track rests at its last detection and is
-  predicted from there to the present frame in one step, so that unseen tracks cost nothing.
+  predicted from there to the present frame in one step, so that unseen tracks cost nothing. Below 7.5 frames/s a
+  lost track is looked for in as many frames as at that rate.
 * Boxes are shown half way between the detection and the filter, which takes out most of the detector's jitter and
   half of the filter's lag behind a person who turns.
 
@@ -29,6 +30,7 @@ from pipeline.track.kernels import load_kernels
 from pipeline.track.table import Table
 from pipeline.types import AnyArray, BoolMask, Detections, Float32, Float64, Int64, Tracks
 
+SLOW_S = 1 / 7.5  # between frames that lie further apart, lost tracks are looked for in proportion longer
 _MISSED = -1  # in `match`: the track has no detection in this frame
 
 
@@ -43,6 +45,8 @@ class BoxTracker:
         self._table = Table.empty()
         self._next_id = 1
         self._time_s = -np.inf  # of the last frame
+        self._slow_s = SLOW_S
+        self._step_s = 0.0  # from the frame before to the last one
 
     def live_ids(self) -> Int64:
         """(L,) ascending ids of the confirmed tracks that are visible or may still be found again."""
@@ -51,7 +55,7 @@ class BoxTracker:
 
     def state(self) -> dict[str, AnyArray]:
         """All that `from_state` needs to go on as if nothing had happened: arrays by name, some 200 bytes a track."""
-        scalars = {"next_id": np.array(self._next_id), "time_s": np.array(self._time_s)}
+        scalars = {name: np.array(getattr(self, f"_{name}")) for name in ("next_id", "time_s", "step_s")}
         return scalars | self._table.to_arrays()
 
     @classmethod
@@ -60,13 +64,16 @@ class BoxTracker:
         tracker = cls(config)
         tracker._table = Table.from_arrays(state)
         try:
-            tracker._next_id, tracker._time_s = int(state["next_id"]), float(state["time_s"])
+            tracker._next_id = int(state["next_id"])
+            tracker._time_s, tracker._step_s = float(state["time_s"]), float(state["step_s"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"tracker state: next_id and time_s must be single numbers: {error!r}") from None
+            raise ValueError(f"tracker state: next_id, time_s and step_s must be single numbers: {error!r}") from None
         if tracker._next_id <= tracker._table.track_id.max(initial=0):
             raise ValueError("tracker state: next_id has been given to a track already")
         if not tracker._table.seen_s.max(initial=-np.inf) <= tracker._time_s < np.inf:  # never so for NaN
             raise ValueError(f"tracker state: time_s {tracker._time_s} does not follow the tracks' last detections")
+        if not 0 <= tracker._step_s < np.inf:
+            raise ValueError(f"tracker state: step_s {tracker._step_s} is no time between frames")
         return tracker
 
     def update(self, detections: Detections, time_s: float, cues: Cues = NO_CUES) -> Tracks:
@@ -93,6 +100,7 @@ class BoxTracker:
         if not table.track_id.all():
             table, match = self._without_failures(table, match, time_s)
             self._confirm(table)
+        self._step_s = time_s - self._time_s if self._time_s > -np.inf else 0.0
         self._table, self._time_s = table, time_s
 
         shown = ((table.track_id > 0) & (match != _MISSED)).nonzero()[0]
@@ -109,7 +117,8 @@ class BoxTracker:
     def _living(self, time_s: float, cues: Cues) -> Table:
         """The table without tracks that were lost for too long, in the pixels of this frame."""
         table = self._table
-        living = time_s - table.seen_s <= self._config.max_lost_s
+        step_s = min(time_s - self._time_s, self._step_s)  # one long pause does not make a slow camera
+        living = time_s - table.seen_s <= self._config.max_lost_s * max(1.0, step_s / self._slow_s)
         if not living.all():
             table = table.copy_of(living)
         if cues is not NO_CUES:

@@ -30,7 +30,7 @@ class TrackConfig(Settings):
         0.07, ge=0, le=1, description="how much a detection ahead of a track gains over one behind it"
     )
     max_lost_s: float = Field(
-        2.0, gt=0, le=60, description="how long an unseen track may be found again; longer than the time between frames"
+        2.0, gt=0, le=60, description="how long an unseen track may be found again; in proportion longer below 7.5 fps"
     )
     confirm_hits: int = Field(2, ge=1, le=50, description="detections it takes to show a track, in the first frame one")
     tentative_s: float = Field(0.0, ge=0, le=5, description="how long an unconfirmed track outlives a miss")
@@ -67,7 +67,7 @@ class ClipConfig(Settings):
 
     spacing_s: float = Field(0.25, gt=0, le=60, description="each crop is the best of a span this long, at first")
     spacing_growth: float = Field(2.0, ge=1, le=10, description="factor on the span after each clip of a track")
-    max_spacing_s: float = Field(4.0, gt=0, le=600, description="the span grows no further")
+    max_spacing_s: float = Field(1.0, gt=0, le=600, description="the span grows no further")
     first_clip_crops: int = Field(
         4, ge=1, le=64, description="crops in a track's first clip: fewer give it an identity sooner"
     )

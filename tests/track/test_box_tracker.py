@@ -83,6 +83,23 @@ def test_lost_track_ends_after_its_time_and_not_before() -> None:
     assert tracker.update(frame((100, 200, 0.9)), 1.3).track_id.tolist() == [2]
 
 
+@pytest.mark.parametrize(("step_s", "num_frames"), [(0.1, 20), (1.0, 15), (0.4, 15)])
+def test_lost_track_is_looked_for_in_fifteen_frames_where_two_seconds_have_fewer(
+    step_s: float, num_frames: int
+) -> None:
+    here, nobody = [frame((100, 200, 0.9))], [Detections.empty()]
+    for num_missed, track_id in ((num_frames - 2, 1), (num_frames, 2)):
+        shown = track(here * 5 + nobody * num_missed + here * 2, step_s)
+        assert shown[-1].track_id.tolist() == [track_id]
+
+
+def test_a_single_long_pause_does_not_keep_those_who_were_there_before() -> None:
+    tracker = BoxTracker(TrackConfig())
+    run(tracker, [frame((100, 200, 0.9))] * 5)
+    tracker.update(Detections.empty(), 100.0)
+    assert tracker.live_ids().tolist() == []
+
+
 def test_newcomer_is_shown_from_the_second_hit_on_and_a_flash_is_not_shown() -> None:
     here, flash = (100.0, 200.0, 0.9), (400.0, 200.0, 0.9)
     shown = track([Detections.empty(), frame(here, flash), frame(here), frame(here, flash), frame(here)])
@@ -253,7 +270,7 @@ def test_seven_minutes_at_twenty_five_frames_a_second_without_a_break_leave_the_
         most_b = max(most_b, sum(array.nbytes for array in tracker.state().values()))
     assert shown > 13_000
     assert int(tracker.state()["next_id"]) > 550
-    assert most_b <= 16 + 250 * 16
+    assert most_b <= 24 + 250 * 16
 
 
 @needs_shared("data/mot15/TUD-Stadtmitte/det.txt", "data/mot15/TUD-Stadtmitte/gt.txt")

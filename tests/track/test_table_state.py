@@ -121,11 +121,11 @@ def test_the_state_of_a_day_is_never_larger_than_those_who_may_come_back(config:
         tracker.update(frame, time_s)
         state = tracker.state()
         assert len(state["track_id"]) <= 12
-        assert sum(array.nbytes for array in state.values()) <= 16 + 250 * len(state["track_id"])
+        assert sum(array.nbytes for array in state.values()) <= 24 + 250 * len(state["track_id"])
     assert state["next_id"] > 80
 
 
-@pytest.mark.parametrize("name", [*COLUMNS, "next_id", "time_s"])
+@pytest.mark.parametrize("name", [*COLUMNS, "next_id", "time_s", "step_s"])
 def test_a_state_without_one_of_its_arrays_is_refused_by_its_name(name: str) -> None:
     state = busy_state()
     del state[name]
@@ -170,6 +170,7 @@ def test_a_column_of_another_type_is_refused_by_its_name(name: str) -> None:
         ("next_id", np.array("three")),
         ("next_id", np.array(np.inf)),
         ("time_s", np.array([0.1, 0.2])),
+        ("step_s", np.array([0.1, 0.2])),
     ],
     ids=str,
 )
@@ -209,6 +210,12 @@ def test_a_column_that_is_not_finite_is_refused_by_its_name(name: str, bad: floa
 def test_a_time_that_is_none_or_lies_before_a_detection_is_refused(time_s: float) -> None:
     with pytest.raises(ValueError, match=r"tracker state: .*time_s"):
         BoxTracker.from_state(TrackConfig(), busy_state() | {"time_s": np.array(time_s)})
+
+
+@pytest.mark.parametrize("step_s", [np.nan, np.inf, -0.1])
+def test_a_time_between_frames_that_is_none_is_refused(step_s: float) -> None:
+    with pytest.raises(ValueError, match=r"tracker state: step_s"):
+        BoxTracker.from_state(TrackConfig(), busy_state() | {"step_s": np.array(step_s)})
 
 
 def test_unknown_places_on_the_ground_are_a_sound_state() -> None:
