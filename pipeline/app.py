@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.config import Camera, PipelineConfig, load_cameras, load_pipeline, overlapping_pairs
+from pipeline.config import (
+    Camera,
+    PipelineConfig,
+    load_cameras,
+    load_given_travel,
+    load_pipeline,
+    load_runtime,
+    overlapping_pairs,
+)
+from pipeline.fusion.travel import GivenTravel
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus
 from pipeline.ingest.ticks import NoCameraError, TickReader
+from pipeline.live.config import LiveConfig
+from pipeline.live.figures import CameraFigures, NodeFigures, Snapshot
+from pipeline.live.server import LiveServer
 from pipeline.provenance import describe_run
 from pipeline.reid.build import build_embedder
 from pipeline.report import Progress, RunOptions, RunReport
-from pipeline.runtime.chain import Node, NodeTime, Tick
-from pipeline.runtime.inline import InlineRunner
+from pipeline.runtime.build import Runner, build_runner
+from pipeline.runtime.chain import Node, Tick
+from pipeline.runtime.config import available_cores
+from pipeline.runtime.pace import Splitter, spread
 from pipeline.sinks.build import Sinks, open_sinks
 from pipeline.sinks.files import OutputError, prepare_output
-from pipeline.sinks.final import BETWEEN_CAMERAS, IDENTITIES_FILE, TRACKLETS_FILE
 from pipeline.sinks.recording import VIDEO_FILE
+from pipeline.sinks.report.page import write_report
 from pipeline.sinks.run_json import write_json_atomically
 from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, Region, TrackFactory
+from pipeline.summary import summarize
 from pipeline.types import FusedFrame
 
 log = logging.getLogger(__name__)
@@ -39,6 +54,7 @@ RUN_FILE = "run.json"
 _LOOK_PERIOD_S = 0.1
 _SHOW_PERIOD_S = 0.25
 _STOP_PERIOD_S = 0.1
+_PREPARE = partial(cv2.setNumThreads, 1)  # stages share the cores; OpenCV's own threads would only get in the way
 
 
 def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[], bool]) -> RunReport:
@@ -47,16 +63,21 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     Raises ConfigError for a configuration that can not be used, NoCameraError where no camera could be read,
     OutputError where results can not be written, StageError where a stage failed.
     """
-    cv2.setNumThreads(1)  # stages share the cores among themselves; OpenCV's own threads would only get in the way
+    _PREPARE()
+    asked = threading.Event()
+    stop = _either(stop, asked.is_set)
     cameras, named_config = load_cameras(options.cams)
     config_path = options.config or named_config
     config = load_pipeline(config_path, options.settings)
+    runtime = load_runtime(options.runtime, workers=options.workers, ray_address=options.ray_address)
+    num_shards = runtime.num_shards(len(cameras))
     base_dir = config_path.resolve().parent if config_path else Path.cwd()
     prepare_output(options.output)
     specs = [_spec(camid, camera) for camid, camera in enumerate(cameras)]
     tiles_across = math.ceil(math.sqrt(len(cameras)))
     preview_px = config.output.video_width_px // tiles_across if options.video else 0
-    nodes = build_nodes(cameras, config, base_dir, preview_px)
+    given = load_given_travel(options.cams, cameras)
+    nodes = build_nodes(cameras, config, base_dir, preview_px, num_shards, given=given, folder=options.output)
     if config.reid.model == "colour":
         log.warning("reid.model is colour: clothes are compared by their colours alone; name a ReID network if you can")
     started_at, started = datetime.now(UTC), time.perf_counter()
@@ -65,7 +86,7 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
         reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds)
         stack.enter_context(_every(_STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(_reading(reader, stop))
-        runner = stack.enter_context(InlineRunner(nodes, [_ticks(reader)]))
+        runner = stack.enter_context(build_runner(runtime, nodes, _shards(reader, len(cameras), num_shards), _PREPARE))
         sinks = stack.enter_context(
             open_sinks(
                 config.output,
@@ -78,32 +99,61 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
         )
         watch = _Watch(reader, sinks, show, started)
         stack.enter_context(_every(_LOOK_PERIOD_S, watch.look))
+        if options.live_port is not None:
+            live = LiveConfig(port=options.live_port)
+            stack.enter_context(LiveServer(live, lambda: watch.figures(runner), {"stop": asked.set}))
         for tick in runner:
             sinks.write(tick.items)
             watch.see(tick.items)
         times = runner.times()
     wall_s = time.perf_counter() - started
-    report = _report(options.output, reader.status(), cameras, times, wall_s, stop())
+    report = summarize(options.output, reader.status(), times, wall_s=wall_s, interrupted=stop())
     payload = describe_run(options, cameras, config, base_dir, started_at, reader.clock_zero_s, report)
     write_json_atomically(options.output / RUN_FILE, payload)
+    if config.output.report:
+        write_report(options.output)
     if not options.video and (options.output / VIDEO_FILE).exists():
         log.warning("%s is of an earlier run; add --video to make it anew", options.output / VIDEO_FILE)
     return report
 
 
-def build_nodes(cameras: Sequence[Camera], config: PipelineConfig, base_dir: Path, preview_px: int) -> list[Node]:
-    """The four stages. What the embedder takes (clip length, size, dimension) is what the others are built for."""
+def build_nodes(
+    cameras: Sequence[Camera],
+    config: PipelineConfig,
+    base_dir: Path,
+    preview_px: int,
+    num_shards: int = 1,
+    *,
+    given: tuple[GivenTravel, ...] = (),
+    folder: Path | None = None,
+) -> list[Node]:
+    """The four stages, the first three with a worker for each of `num_shards` groups of cameras.
+
+    given: what is known of travel times. folder: where the fuse stage leaves those that it has learned.
+    What the embedder takes (clip length, size, dimension) is what the others are built for.
+    """
     embedder = build_embedder(config.reid, base_dir)
     names = tuple(camera.name for camera in cameras)
     regions = tuple(_region(camera) for camera in cameras)
     grounds = tuple(camera.ground for camera in cameras)
     crops = embedder.clip_length, embedder.input_hw
+    detect, reid = config.detect, config.reid
+    if num_shards > 1:  # each worker has its share of the cores, if nobody said otherwise
+        share = max(1, available_cores() // num_shards)
+        detect = detect.model_copy(update={"threads": detect.threads or share})
+        reid = reid.model_copy(update={"threads": reid.threads or max(1, share // 2)})
+    site = grounds, overlapping_pairs(cameras), embedder.dim
+    fuse = FuseFactory(config.fusion, *site, names, given, base_dir, folder.resolve() if folder else None)
     return [
-        Node("detect", DetectFactory(config.detect, names, regions, base_dir)),
-        Node("track", TrackFactory(config.track, config.clips, *crops, grounds, preview_px)),
-        Node("embed", EmbedFactory(config.reid, base_dir)),
-        Node("fuse", FuseFactory(config.fusion, grounds, overlapping_pairs(cameras), embedder.dim), merges=True),
+        Node("detect", DetectFactory(detect, names, regions, base_dir), num_shards, stateless=True),
+        Node("track", TrackFactory(config.track, config.clips, *crops, grounds, preview_px), num_shards),
+        Node("embed", EmbedFactory(reid, base_dir), num_shards, stateless=True),
+        Node("fuse", fuse, merges=True, holds=config.fusion.lateness_s > 0),
     ]
+
+
+def _either(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: one() or other()
 
 
 def floor_bounds(
@@ -158,8 +208,17 @@ def _reading(reader: TickReader, stop: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
+def _shards(reader: TickReader, num_cameras: int, num_shards: int) -> Sequence[Iterable[Tick]]:
+    """The reader's ticks, one source per group of cameras. Groups are neighbours in cams.yaml, so that the frames of
+    a tick are in the same order whatever the number of groups."""
+    if num_shards == 1:
+        return [_ticks(reader)]
+    shard_of = spread(num_cameras, num_shards)
+    return Splitter(_ticks(reader), num_shards, lambda frame: shard_of[frame.camid]).sources()
+
+
 def _ticks(reader: TickReader) -> Iterator[Tick]:
-    """The reader's ticks as the runtime knows them; all cameras are one shard."""
+    """The reader's ticks as the runtime knows them, all cameras in one shard."""
     for tick in reader:
         yield Tick(0, tick.index, tick.frames)
 
@@ -198,14 +257,60 @@ class _Watch:
         self._shown = 0.0
         self._states = {status.name: "connecting" for status in reader.status()}
         self._live = [0] * len(self._states)
+        self._last_ids = [0] * len(self._states)
+        self._num_tracklets = [0] * len(self._states)
         self._num_identities = 0
+        self._num_events: Counter[str] = Counter()
+        self._num_ticks = 0
+        self._last_tick_s: float | None = None
 
     def see(self, frames: Sequence[FusedFrame]) -> None:
         """Take in the results of a tick."""
+        self._num_ticks, self._last_tick_s = self._num_ticks + 1, time.perf_counter()
         for frame in frames:
             self._live[frame.camid] = len(frame.tracks)
+            if len(frame.tracks):  # ids rise: what is above the highest so far is new
+                new = frame.tracks.track_id > self._last_ids[frame.camid]
+                self._num_tracklets[frame.camid] += int(new.sum())
+                self._last_ids[frame.camid] = max(self._last_ids[frame.camid], int(frame.tracks.track_id.max()))
             for event in frame.events:
+                self._num_events[event.kind] += 1
                 self._num_identities += (event.kind in ("create", "split")) - (event.kind == "merge")
+
+    def figures(self, runner: Runner) -> Snapshot:
+        """All there is to know of the run at this moment; from any thread."""
+        now = time.perf_counter()
+        status, times = self._reader.status(), runner.times()
+        number: Counter[str] = Counter()
+        nodes = []
+        for node in times:
+            nodes.append(NodeFigures(node.name, number[node.name], node.wall_s, node.num_items))
+            number[node.name] += 1
+        return Snapshot(
+            wall_s=now - self._started,
+            idle_s=None if self._last_tick_s is None else now - self._last_tick_s,
+            cameras=tuple(
+                CameraFigures(
+                    camera.name,
+                    camera.state,
+                    num_frames=camera.num_frames,
+                    num_dropped=camera.num_dropped,
+                    num_broken=camera.num_broken,
+                    num_reconnects=camera.num_reconnects,
+                    fps=camera.fps,
+                    lag_s=camera.lag_s,
+                    num_people=self._live[camera.camid],
+                    num_tracklets=self._num_tracklets[camera.camid],
+                )
+                for camera in status
+            ),
+            nodes=tuple(nodes),
+            num_ticks=self._num_ticks,
+            num_identities=self._num_identities,
+            num_merges=self._num_events["merge"],
+            num_splits=self._num_events["split"],
+            num_restarts=len(runner.restarts()),
+        )
 
     def look(self) -> None:
         """Record what has changed, and show how things are if it is time to."""
@@ -221,29 +326,3 @@ class _Watch:
             if camera.state != self._states[camera.name]:
                 self._states[camera.name] = camera.state
                 self._sinks.log_camera(f"camera_{camera.state}", camid, camera.last_time_s, camera.message)
-
-
-def _report(
-    output: Path,
-    status: tuple[CameraStatus, ...],
-    cameras: Sequence[Camera],
-    times: tuple[NodeTime, ...],
-    wall_s: float,
-    interrupted: bool,
-) -> RunReport:
-    """The closing figures, read back from the tables that the user has."""
-    with (output / TRACKLETS_FILE).open(encoding="utf-8", newline="") as file:
-        paths = {(row["camera"], row["track_id"]) for row in csv.DictReader(file)}  # one that was split has two rows
-    with (output / IDENTITIES_FILE).open(encoding="utf-8", newline="") as file:
-        visits = [row["cameras"] for row in csv.DictReader(file)]
-    num_tracklets = Counter(camera for camera, _ in paths)
-    return RunReport(
-        cameras=status,
-        num_tracklets=tuple(num_tracklets[camera.name] for camera in cameras),
-        num_identities=len(visits),
-        num_cross_camera_links=sum(visit.count(BETWEEN_CAMERAS) for visit in visits),
-        wall_s=wall_s,
-        nodes=times,
-        output=output,
-        interrupted=interrupted,
-    )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from pipeline import __version__
+from pipeline.commands.associate import associate
+from pipeline.commands.convert import convert
+from pipeline.commands.mode import Mode
+from pipeline.commands.report import report
+from pipeline.commands.sheet import sheet
+from pipeline.commands.simulate import simulate
+from pipeline.commands.stop import StopOnSignal
 from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, set_up_logging
+from pipeline.commands.verify import verify
+from pipeline.commands.why import why
 
 app = typer.Typer(
     name="crosscam",
@@ -54,6 +61,28 @@ def run_command(
     max_seconds: Annotated[
         float | None, typer.Option(min=0.001, help="stop after this much footage (seconds on the cameras' clock)")
     ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(help="offline: make the identities anew when all footage is in (fusion.resolve=end)"),
+    ] = Mode.ONLINE,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="inline|processes|ray|FILE",
+            help="where the work is done: threads of one process, a process per group of cameras, a Ray cluster, or "
+            "a file as in configs/runtimes; the results are the same",
+        ),
+    ] = "inline",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="groups of cameras worked on side by side [default: one per core]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join: auto, or ray://host:10001 [default: one of its own]")
+    ] = None,
+    live_port: Annotated[
+        int | None,
+        typer.Option("--live", metavar="PORT", min=0, max=65535, help="serve /health and /metrics on 127.0.0.1:PORT"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings and errors")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also log what is done and why")] = False,
 ) -> None:
@@ -62,13 +91,14 @@ def run_command(
     from pipeline.console import Display, print_report
     from pipeline.report import RunOptions
 
-    options = RunOptions(cams, output, config, tuple(settings or ()), video, max_seconds)
-    stop = _StopOnSignal()
+    where = runtime, workers, ray_address, live_port
+    options = RunOptions(cams, output, config, mode.settings(settings), video, max_seconds, *where)
+    stop = StopOnSignal()
     with reported_errors(), stop, Display(out, quiet=quiet) as display:
-        report = run(options, display.show, stop.is_set)
+        result = run(options, display.show, stop.is_set)
     if not quiet:
-        print_report(out, report)
-    if report.interrupted:
+        print_report(out, result)
+    if result.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -158,29 +188,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
 
 
 app.command("run", help=_RUN_HELP)(run_command)
-
-
-class _StopOnSignal:
-    """The first SIGINT or SIGTERM asks the run to end cleanly, the second gives up at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, object] = {}
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def __enter__(self) -> _StopOnSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
+app.add_typer(simulate, name="simulate")
+app.command("associate")(associate)
+app.command("verify")(verify)
+app.command("convert")(convert)
+app.command("why")(why)
+app.command("report")(report)
+app.command("sheet")(sheet)

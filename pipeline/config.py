@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -17,10 +18,12 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 
 from pipeline.detect.config import DetectConfig
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.urls import expand_environment, is_stream
 from pipeline.reid.config import ReidConfig
+from pipeline.runtime.config import RuntimeConfig
 from pipeline.settings import Settings
 from pipeline.sinks.config import OutputConfig
 from pipeline.sinks.final import BETWEEN_CAMERAS
@@ -32,7 +35,7 @@ Row4 = tuple[float, float, float, float]
 Point = tuple[float, float]
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)]
 
-_PATH_KEYS = (("detect", "model"), ("reid", "model"), ("reid", "manifest"))
+_PATH_KEYS = (("detect", "model"), ("reid", "model"), ("reid", "manifest"), ("fusion", "transitions"))
 
 
 class Calibration(Settings):
@@ -127,11 +130,37 @@ class CameraConfig(Settings):
         return crop
 
 
+class TransitionConfig(Settings):
+    """The way from one camera to another, from the last sight of a person there to the first one here."""
+
+    from_camera: Text = Field(alias="from", description="id of the camera that is left")
+    to_camera: Text = Field(alias="to", description="id of the camera that is entered; the way back is another entry")
+    min_s: float | None = Field(
+        None, ge=0, description="nobody is faster, seconds: a law that no identity breaks, and that `verify` checks"
+    )
+    mean_s: float | None = Field(None, ge=0, description="how long most people take; counts as 30 people seen")
+    max_s: float | None = Field(None, gt=0, description="how long the slowest people take; not a law")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        times = {"min_s": self.min_s, "mean_s": self.mean_s, "max_s": self.max_s}
+        given = [(name, value) for name, value in times.items() if value is not None]
+        if not given:
+            raise ValueError("give at least one of min_s, mean_s and max_s, in seconds")
+        for (low, less), (high, more) in itertools.pairwise(given):
+            if less > more:
+                raise ValueError(f"{low} is {less:g} and so above {high}, {more:g}")
+        return self
+
+
 class CamsConfig(Settings):
     """cams.yaml."""
 
     pipeline: str | None = Field(None, description="pipeline.yaml to use with these cameras; --config overrules it")
     cameras: tuple[CameraConfig, ...] = Field(min_length=1, description="the cameras of one site")
+    transitions: tuple[TransitionConfig, ...] = Field(
+        (), description="what is known of how long people walk from camera to camera; the rest is learned"
+    )
 
 
 class PipelineConfig(Settings):
@@ -182,6 +211,29 @@ def load_cameras(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[t
     return tuple(cameras), pipeline
 
 
+def load_given_travel(path: Path, cameras: Sequence[Camera]) -> tuple[GivenTravel, ...]:
+    """What a cams.yaml says of travel times between its cameras, as `load_cameras` gave them. Raises ConfigError."""
+    file = YamlFile(path)
+    names = [camera.name for camera in cameras]
+    together = {pair for a, b in overlapping_pairs(cameras) for pair in ((a, b), (b, a))}
+    given: dict[tuple[int, int], GivenTravel] = {}
+    for place, way in enumerate(validate(CamsConfig, file.data, file).transitions):
+        for name, camera in (("from", way.from_camera), ("to", way.to_camera)):
+            if camera not in names:
+                key = ("transitions", place, name)
+                raise ConfigError(f"{file.where(key)}: {dotted(key)}: no camera {camera!r}{near_miss(camera, names)}")
+        pair = names.index(way.from_camera), names.index(way.to_camera)
+        where = f"{file.where(('transitions', place))}: transitions[{place}]"
+        if pair in given:
+            raise ConfigError(f"{where}: the way from {way.from_camera} to {way.to_camera} is given twice")
+        if way.min_s and (pair in together or pair[0] == pair[1]):
+            what = "one camera" if pair[0] == pair[1] else "cameras that overlap"
+            raise ConfigError(f"{where}.min_s: makes no sense for {what}; leave it out")
+        seconds = (math.nan if value is None else value for value in (way.min_s, way.mean_s, way.max_s))
+        given[pair] = GivenTravel(*pair, *seconds)
+    return tuple(given.values())
+
+
 def load_pipeline(path: Path | None, settings: Sequence[str] = ()) -> PipelineConfig:
     """A pipeline.yaml (None: the defaults) with `key.key=value` settings on top. Raises ConfigError."""
     file = YamlFile(path) if path else None
@@ -195,6 +247,21 @@ def load_pipeline(path: Path | None, settings: Sequence[str] = ()) -> PipelineCo
         data = _with(data, key, _value(key, text, setting))
         overrides[key] = f"--set {setting}"
     return validate(PipelineConfig, data, file, overrides)
+
+
+def load_runtime(name: str, *, workers: int | None = None, ray_address: str | None = None) -> RuntimeConfig:
+    """Where stages run: `inline`, `processes`, `ray` or a file of settings. Raises ConfigError."""
+    is_file = name.endswith((".yaml", ".yml"))
+    if not is_file and name not in ("inline", "processes", "ray"):
+        raise ConfigError(f"--runtime {name}: want inline, processes, ray or a .yaml file as in configs/runtimes")
+    file = YamlFile(Path(name)) if is_file else None
+    data: dict[str, Any] = dict(file.data) if file else {"kind": name}
+    overrides: dict[KeyPath, str] = {}
+    if workers is not None:
+        data, overrides[("workers",)] = _with(data, ("workers",), workers), f"--workers {workers}"
+    if ray_address is not None:
+        data, overrides[("ray", "address")] = _with(data, ("ray", "address"), ray_address), "--ray-address"
+    return validate(RuntimeConfig, data, file, overrides)
 
 
 def overlapping_pairs(cameras: Sequence[Camera]) -> frozenset[tuple[int, int]]:

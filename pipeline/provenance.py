@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config import Camera, PipelineConfig
+from pipeline.config import Camera, PipelineConfig, overlapping_pairs
 from pipeline.detect.build import model_hash
 from pipeline.detect.build import model_path as detector_path
 from pipeline.ingest.urls import mask_credentials
@@ -40,6 +40,7 @@ def describe_run(
     report: RunReport,
 ) -> dict[str, Any]:
     """The content of run.json."""
+    overlaps = overlapping_pairs(cameras)
     return {
         "crosscam": __version__,
         "python": platform.python_version(),
@@ -62,6 +63,7 @@ def describe_run(
                 "id": camera.name,
                 "source": mask_credentials(camera.source),
                 "calibrated": camera.ground is not None,
+                "overlaps": [cameras[other].name for other in range(len(cameras)) if _pair(camid, other) in overlaps],
                 "state": status.state,
                 "message": status.message,
                 "frames": status.num_frames,
@@ -73,7 +75,9 @@ def describe_run(
                 "fps": status.fps,
                 "tracklets": tracklets,
             }
-            for camera, status, tracklets in zip(cameras, report.cameras, report.num_tracklets, strict=True)
+            for camid, (camera, status, tracklets) in enumerate(
+                zip(cameras, report.cameras, report.num_tracklets, strict=True)
+            )
         ],
         "identities": report.num_identities,
         "cross_camera_links": report.num_cross_camera_links,
@@ -82,6 +86,10 @@ def describe_run(
             for node in report.nodes
         ],
     }
+
+
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return min(one, other), max(one, other)
 
 
 def _versions() -> dict[str, str]:

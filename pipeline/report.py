@@ -19,6 +19,10 @@ class RunOptions:
     settings: tuple[str, ...] = ()
     video: bool = False
     max_seconds: float | None = None
+    runtime: str = "inline"
+    workers: int | None = None
+    ray_address: str | None = None
+    live_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

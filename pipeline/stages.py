@@ -5,9 +5,12 @@ Each factory is a small frozen value that can be pickled and builds its stage wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,15 +18,17 @@ import numpy as np
 from pipeline.detect.build import build_detector
 from pipeline.detect.config import DetectConfig
 from pipeline.detect.detector import Detector
-from pipeline.fusion.build import build_fuser
+from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import Fuser
+from pipeline.fusion.reorder import Reorder
+from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.boxes import foot_point, in_polygon
 from pipeline.geometry.camera import GroundCamera
 from pipeline.reid.build import build_embedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
-from pipeline.track.build import build_clip_collector, build_tracker
+from pipeline.track.build import build_clip_collector, build_tracker, restore_tracker
 from pipeline.track.camera_motion import CameraMotion
 from pipeline.track.clips import ClipCollector
 from pipeline.track.config import ClipConfig, TrackConfig
@@ -43,6 +48,8 @@ from pipeline.types import (
     Tracks,
     UInt8,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,33 @@ class TrackStage:
             clips = camera.collector.finish(camera.live)
             rest.append(self._message(camid, camera, Tracks.empty(), clips, camera.live, (NO_PREVIEW, 1.0)))
         return rest
+
+    def state(self) -> dict[int, Any]:
+        """What `restore` needs of each camera; to be pickled before the stage goes on."""
+        return {
+            camid: (
+                camera.tracker.state(),
+                camera.collector,
+                camera.motion,
+                camera.live,
+                camera.frame_idx,
+                camera.time_s,
+            )
+            for camid, camera in self._cameras.items()
+        }
+
+    def restore(self, state: dict[int, Any]) -> None:
+        """Go on as the stage did whose `state()` this was."""
+        for camid, (tracker, collector, motion, live, frame_idx, time_s) in state.items():
+            self._cameras[camid] = replace(
+                self._new_camera(camid),
+                tracker=restore_tracker(self._track_config, tracker),
+                collector=collector,
+                motion=motion,
+                live=live,
+                frame_idx=frame_idx,
+                time_s=time_s,
+            )
 
     def _track(self, item: DetectedFrame) -> TrackedFrame:
         frame = item.frame
@@ -217,16 +251,27 @@ class EmbedStage:
 
 
 class FuseStage:
-    """EmbeddedFrame -> FusedFrame, all cameras of a site."""
+    """EmbeddedFrame -> FusedFrame, all cameras of a site.
 
-    def __init__(self, fuser: Fuser) -> None:
+    With a `reorder`, frames leave some time after they came, and those that came too late never do.
+    """
+
+    def __init__(self, fuser: Fuser, reorder: Reorder | None = None, at_end: Callable[[], None] = lambda: None) -> None:
+        """at_end: called when the run ends as it should."""
         self._fuser = fuser
+        self._reorder = reorder
+        self._at_end = at_end
 
     def __call__(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
-        return self._fuser.step(items)
+        if self._reorder is None:
+            return self._fuser.step(items)
+        return [fused for tick in self._reorder.add(items) for fused in self._fuser.step(tick)]
 
     def flush(self) -> list[FusedFrame]:
-        return self._fuser.flush()
+        rest = self._reorder.flush() if self._reorder else []
+        fused = [frame for tick in rest for frame in self._fuser.step(tick)] + self._fuser.flush()
+        self._at_end()
+        return fused
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,13 +310,31 @@ class EmbedFactory:
 
 @dataclass(frozen=True, slots=True)
 class FuseFactory:
+    """Builds the fuse stage; with a `folder`, the travel times that it has learned are in it at the end of the run."""
+
     config: FusionConfig
     cameras: tuple[GroundCamera | None, ...]
     overlaps: frozenset[tuple[int, int]]
     dim: int
+    camera_names: tuple[str, ...] = ()  # by camid
+    given: tuple[GivenTravel, ...] = ()
+    base_dir: Path = Path()
+    folder: Path | None = None
 
     def __call__(self) -> FuseStage:
-        return FuseStage(build_fuser(self.config, self.cameras, self.overlaps, self.dim))
+        names = self.camera_names or tuple(map(str, range(len(self.cameras))))
+        memory = TravelMemory(self.config, names, self.given, self.base_dir)
+        fuser = build_fuser(self.config, self.cameras, self.overlaps, self.dim, memory)
+        reorder = Reorder(self.config.lateness_s, names) if self.config.lateness_s else None
+        return FuseStage(fuser, reorder, partial(_save, memory, self.folder) if self.folder else lambda: None)
+
+
+def _save(memory: TravelMemory, folder: Path) -> None:
+    """What was learned is worth a warning, but not the results of the run."""
+    try:
+        memory.save(folder)
+    except OSError as error:
+        log.warning("%s: travel times could not be saved: %s", folder, error.strerror or error)
 
 
 def join_clips(*parts: Clips) -> Clips:

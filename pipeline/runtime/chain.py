@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 END = -1
 """Index of the tick that says that a shard has no more."""
@@ -20,7 +20,7 @@ FLUSH = 1 << 60
 
 
 class Stage(Protocol):
-    """n items in, n items out, in order."""
+    """n items in, n items out, in order; of a node that `holds`, over the whole run."""
 
     def __call__(self, items: Sequence[Any]) -> Sequence[Any]: ...
 
@@ -29,14 +29,34 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
+class Recoverable(Protocol):
+    """What a stage that remembers something offers so that a lost worker can be replaced without a trace."""
+
+    def state(self) -> Any:
+        """All that `restore` needs, as values that can be pickled. Not changed by what the stage does next."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Called on a new stage before its first items: go on as the stage did whose `state()` this was."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`build` is called inside the worker, so that a model is never copied from one to another."""
+    """`build` is called inside the worker, so that a model is never copied from one to another.
+
+    `stateless` says that what the stage gives depends on the items of the call alone and that it gives nothing at its
+    flush: a lost worker is then simply replaced. `holds` says that it may give items in a later call than it took
+    them in, or drop some; all that it still holds comes at its flush.
+    """
 
     name: str
     build: Callable[[], Stage]
     workers: int = 1
     merges: bool = False
+    stateless: bool = False
+    holds: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -80,11 +100,24 @@ class StageError(RuntimeError):
         self.building = building
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A worker that was lost and replaced. `num_ticks` were worked on again; nothing was lost or doubled."""
+
+    worker: str
+    reason: str
+    num_ticks: int
+
+
+class WorkerLost(RuntimeError):
+    """A worker process ended without having been asked to."""
+
+
 class Merger:
     """Joins the ticks of all shards by index. Holds the ticks that wait for a slower shard."""
 
-    def __init__(self, num_shards: int) -> None:
-        self._seen = dict.fromkeys(range(num_shards), END)
+    def __init__(self, shards: Sequence[int]) -> None:
+        self._seen = dict.fromkeys(shards, END)
         self._waiting: dict[int, list[Tick]] = {}
 
     def add(self, tick: Tick) -> list[Tick]:
@@ -107,12 +140,13 @@ class Merger:
 class Worker:
     """One stage of one node and, where the node merges, the merger. The same class serves every runner.
 
-    `num_shards` is the number of shards that this worker will see end.
+    `shards` are those that this worker will see end.
     """
 
-    def __init__(self, node: Node, num_shards: int) -> None:
+    def __init__(self, node: Node, shards: Sequence[int]) -> None:
+        num_shards = len(shards)
         self._node = node
-        self._merger = Merger(num_shards) if node.merges else None
+        self._merger = Merger(shards) if node.merges else None
         self._num_open = 1 if node.merges else num_shards
         self._wall_s = self._cpu_s = 0.0
         self._num_items = 0
@@ -133,12 +167,28 @@ class Worker:
                 out.append(Tick(one.shard, one.index, self._mapped(one.items)))
         return out
 
+    @property
+    def can_save(self) -> bool:
+        """Whether `state` gives all that a replacement needs."""
+        return self._node.stateless or isinstance(self._stage, Recoverable)
+
+    def state(self) -> Any:
+        """What `restore` needs, free of the stage itself. Only where `can_save`."""
+        inner = self._guarded(self._stage.state) if isinstance(self._stage, Recoverable) else None
+        return self._num_open, self._merger, inner
+
+    def restore(self, state: Any) -> None:
+        self._num_open, self._merger, inner = state
+        if isinstance(self._stage, Recoverable):
+            stage = self._stage
+            self._guarded(lambda: stage.restore(inner))
+
     def time(self) -> NodeTime:
         return NodeTime(self._node.name, self._wall_s, self._cpu_s, self._num_items)
 
     def _mapped(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         result = tuple(self._guarded(lambda: self._stage(items)))
-        if len(result) != len(items):
+        if len(result) != len(items) and not self._node.holds:
             raise StageError(self._node.name, ValueError(f"{len(items)} items in, {len(result)} items out"))
         self._num_items += len(items)
         return result
@@ -152,3 +202,60 @@ class Worker:
         finally:
             self._wall_s += time.perf_counter() - wall
             self._cpu_s += time.thread_time() - cpu
+
+
+class Line:
+    """Worker `number` of consecutive nodes, one after the other in one thread: a tick passes all of them at once."""
+
+    def __init__(self, nodes: Sequence[Node], shards: Sequence[int]) -> None:
+        self._workers = []
+        for node in nodes:
+            self._workers.append(Worker(node, shards))
+            shards = shards[:1] if node.merges else shards
+
+    def handle(self, tick: Tick) -> list[Tick]:
+        """Ticks for whatever comes behind the last node."""
+        ticks = [tick]
+        for worker in self._workers:
+            ticks = [result for one in ticks for result in worker.handle(one)]
+        return ticks
+
+    def times(self) -> tuple[NodeTime, ...]:
+        return tuple(worker.time() for worker in self._workers)
+
+    @property
+    def can_save(self) -> bool:
+        return all(worker.can_save for worker in self._workers)
+
+    def state(self) -> Any:
+        return [worker.state() for worker in self._workers]
+
+    def restore(self, state: Any) -> None:
+        for worker, part in zip(self._workers, state, strict=True):
+            worker.restore(part)
+
+
+def shards_at(nodes: Sequence[Node], num_shards: int, place: int) -> range:
+    """The shards whose ticks reach a node: one, once a node before it has merged them."""
+    merged = any(node.merges for node in nodes[:place])
+    return range(min(1, num_shards)) if merged else range(num_shards)
+
+
+def lines(nodes: Sequence[Node], together: bool) -> list[tuple[Node, ...]]:
+    """The nodes as they share workers: consecutive ones of as many workers in one line, where they may sit together.
+
+    A node that merges begins a line of its own: its worker is another one than those of the nodes before.
+    """
+    grouped: list[tuple[Node, ...]] = []
+    for node in nodes:
+        if together and grouped and not node.merges and grouped[-1][0].workers == node.workers:
+            grouped[-1] = (*grouped[-1], node)
+        else:
+            grouped.append((node,))
+    return grouped
+
+
+def line_name(nodes: Sequence[Node], number: int) -> str:
+    """How a worker is called in messages: `detect+track-1`; without the number where there is only one."""
+    name = "+".join(node.name for node in nodes)
+    return name if nodes[0].workers == 1 else f"{name}-{number}"

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from pipeline.runtime.chain import END, Node, NodeTime, Tick, Worker
+from pipeline.runtime.chain import END, Node, NodeTime, Restart, Tick, Worker, shards_at
+from pipeline.runtime.pace import Pace, close_source
 
 _POLL_S = 0.1
 
@@ -35,6 +36,7 @@ class InlineRunner:
         self._nodes = tuple(nodes)
         self._sources = tuple(sources)
         self._stop = threading.Event()
+        self._pace = Pace(len(self._sources))
         self._failure: BaseException | None = None
         self._failure_lock = threading.Lock()
         self._workers: list[Worker] = []
@@ -68,7 +70,7 @@ class InlineRunner:
             thread.join()
 
     def __iter__(self) -> Iterator[Tick]:
-        num_open = len(self._shards_at(len(self._nodes)))
+        num_open = len(shards_at(self._nodes, len(self._sources), len(self._nodes)))
         while num_open:
             try:
                 tick = self._get(self._queues[-1][0])
@@ -86,6 +88,10 @@ class InlineRunner:
         order = {node.name: place for place, node in enumerate(self._nodes)}
         return tuple(sorted((w.time() for w in list(self._workers)), key=lambda t: order[t.name]))
 
+    def restarts(self) -> tuple[Restart, ...]:
+        """None: there is no worker to be lost without the whole run."""
+        return ()
+
     def _start(self, name: str, target: object, *args: object) -> None:
         thread = threading.Thread(name=name, target=self._guard, args=(target, *args), daemon=True)
         self._threads.append(thread)
@@ -102,17 +108,26 @@ class InlineRunner:
             self._stop.set()
 
     def _feed(self, shard: int, source: Iterable[Tick]) -> None:
-        for tick in source:
-            self._put(0, tick)
-        self._put(0, Tick(shard, END, ()))
+        try:
+            for tick in source:
+                if not self._pace.wait(shard, tick.index, self._stop.is_set):
+                    raise _Stopped
+                self._put(0, tick)
+            self._pace.end(shard)
+            self._put(0, Tick(shard, END, ()))
+        finally:
+            close_source(source)
 
     def _work(self, place: int, number: int) -> None:
         node = self._nodes[place]
-        num_open = sum(shard % node.workers == number for shard in self._shards_at(place))
+        shards = [
+            shard for shard in shards_at(self._nodes, len(self._sources), place) if shard % node.workers == number
+        ]
+        num_open = len(shards)
         if not num_open:
             self._built.release()
             return
-        worker = Worker(node, num_open)
+        worker = Worker(node, shards)
         self._workers.append(worker)
         self._built.release()
         while num_open:
@@ -120,11 +135,6 @@ class InlineRunner:
             num_open -= tick.is_end
             for result in worker.handle(tick):
                 self._put(place + 1, result)
-
-    def _shards_at(self, place: int) -> range:
-        """The shards whose ticks reach a node: one, once a node before it has merged them."""
-        merged = any(node.merges for node in self._nodes[:place])
-        return range(min(1, len(self._sources))) if merged else range(len(self._sources))
 
     def _put(self, place: int, tick: Tick) -> None:
         row = self._queues[place]

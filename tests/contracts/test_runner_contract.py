@@ -5,86 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 
 from pipeline.runtime.chain import FLUSH, Node, StageError, Tick
 from pipeline.runtime.inline import InlineRunner
+from pipeline.runtime.pace import Splitter
+from pipeline.runtime.processes import ProcessRunner
+from tests.runtime.toys import Add, Broken, Late, Loses, Total, chain, ticks
 
-RUNNERS = {"inline": InlineRunner}
-Item = tuple[int, int]  # shard, number
-
-
-class Add:
-    """Adds a constant to the number; remembers the order in which items came."""
-
-    def __init__(self, amount: int) -> None:
-        self._amount = amount
-        self._last: dict[int, int] = {}
-
-    def __call__(self, items: Sequence[Item]) -> list[Item]:
-        for shard, number in items:
-            assert number > self._last.get(shard, -1), "items of a shard came out of order"
-            self._last[shard] = number
-        return [(shard, number + self._amount) for shard, number in items]
-
-    def flush(self) -> list[Item]:
-        return []
-
-
-class Total(Add):
-    """Gives the number of items it has seen at its flush."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self._count = 0
-
-    def __call__(self, items: Sequence[Item]) -> list[Item]:
-        self._count += len(items)
-        return super().__call__(items)
-
-    def flush(self) -> list[Item]:
-        return [(-1, self._count)]
-
-
-class Broken(Add):
-    def __init__(self) -> None:
-        super().__init__(0)
-
-    def __call__(self, items: Sequence[Item]) -> list[Item]:
-        if any(number == 3 for _, number in items):
-            raise ValueError("three is too much")
-        return list(items)
-
-
-class Loses(Add):
-    def __init__(self) -> None:
-        super().__init__(0)
-
-    def __call__(self, items: Sequence[Item]) -> list[Item]:
-        return list(items)[1:]
-
-
-def ticks(shard: int, count: int, width: int = 2) -> Iterator[Tick]:
-    for index in range(count):
-        yield Tick(shard, index, tuple((shard, index * width + k) for k in range(width)))
+RUNNERS: dict[str, Callable[..., AbstractContextManager]] = {
+    "inline": InlineRunner,
+    "processes": partial(ProcessRunner, start_method="forkserver", ring_mb=16),
+    "processes, one a node": partial(ProcessRunner, start_method="forkserver", ring_mb=16, together=False),
+}
 
 
 @pytest.fixture(params=sorted(RUNNERS))
-def run(request: pytest.FixtureRequest) -> Callable[[Sequence[Node], Sequence[Iterable[Tick]]], list[Tick]]:
+def runner_of(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager]:
+    return RUNNERS[request.param]
+
+
+@pytest.fixture
+def run(runner_of) -> Callable[[Sequence[Node], Sequence[Iterable[Tick]]], list[Tick]]:
     def collect(nodes: Sequence[Node], sources: Sequence[Iterable[Tick]]) -> list[Tick]:
-        with RUNNERS[request.param](nodes, sources) as runner:
+        with runner_of(nodes, sources) as runner:
             return list(runner)
 
     return collect
-
-
-def chain(workers: int = 1) -> list[Node]:
-    return [
-        Node("add", lambda: Add(100), workers),
-        Node("again", lambda: Add(1000), workers),
-        Node("total", Total, merges=True),
-    ]
 
 
 def test_no_source_gives_nothing(run) -> None:
@@ -125,31 +75,24 @@ def test_the_same_input_gives_the_same_output_whatever_the_number_of_workers(run
 
 def test_a_stage_that_raises_is_reported_by_its_node(run) -> None:
     with pytest.raises(StageError, match="stage bad failed: ValueError: three is too much") as caught:
-        run([Node("add", lambda: Add(0)), Node("bad", Broken), Node("total", Total, merges=True)], [ticks(0, 50)])
+        run([Node("add", partial(Add, 0)), Node("bad", Broken), Node("total", Total, merges=True)], [ticks(0, 50)])
     assert caught.value.node == "bad" and not caught.value.building
 
 
 def test_a_stage_that_can_not_be_built_is_reported_as_such(run) -> None:
-    def build() -> Add:
-        raise FileNotFoundError("no model")
-
     with pytest.raises(StageError, match="stage load failed: FileNotFoundError: no model") as caught:
-        run([Node("load", build)], [ticks(0, 50)])
-    assert caught.value.building
+        run([Node("load", Late)], [ticks(0, 50)])
+    assert caught.value.building and isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_no_source_is_read_before_every_stage_is_built() -> None:
+def test_no_source_is_read_before_every_stage_is_built(runner_of) -> None:
     read = []
 
     def source() -> Iterator[Tick]:
         read.append(True)
         yield Tick(0, 0, ())
 
-    def build() -> Add:
-        time.sleep(0.05)
-        raise ValueError("no such model")
-
-    with pytest.raises(StageError, match="no such model"), InlineRunner([Node("load", build)], [source()]):
+    with pytest.raises(StageError, match="no model"), runner_of([Node("load", Late)], [source()]):
         pytest.fail("the context was entered")
     assert not read
 
@@ -168,7 +111,7 @@ def test_a_source_that_raises_ends_the_run_with_its_error(run) -> None:
         run(chain(), [source()])
 
 
-def test_a_slow_node_holds_the_sources_back() -> None:
+def test_a_slow_node_holds_the_sources_back(runner_of) -> None:
     taken = []
 
     def source() -> Iterator[Tick]:
@@ -176,23 +119,64 @@ def test_a_slow_node_holds_the_sources_back() -> None:
             taken.append(tick.index)
             yield tick
 
-    with InlineRunner(chain(), [source()], queue_ticks=2) as runner:
+    with runner_of(chain(), [source()], queue_ticks=2) as runner:
         out = iter(runner)
         next(out)
         time.sleep(0.3)
         assert len(taken) < 40
 
 
-def test_leaving_early_stops_every_thread() -> None:
+def test_leaving_early_stops_every_thread(runner_of) -> None:
     before = threading.active_count()
-    with InlineRunner(chain(), [ticks(s, 100_000) for s in range(3)]) as runner:
+    with runner_of(chain(), [ticks(s, 100_000) for s in range(3)]) as runner:
         next(iter(runner))
     assert threading.active_count() == before
 
 
-def test_times_name_every_node_in_order() -> None:
-    with InlineRunner(chain(), [ticks(0, 4)]) as runner:
+def test_times_name_every_node_in_order(runner_of) -> None:
+    with runner_of(chain(), [ticks(0, 4)]) as runner:
         list(runner)
     times = runner.times()
     assert [(t.name, t.num_items) for t in times] == [("add", 8), ("again", 8), ("total", 8)]
     assert all(t.wall_s > 0 for t in times)
+
+
+def test_a_source_does_not_run_far_ahead_of_the_others(runner_of) -> None:
+    go_on, taken = threading.Event(), []
+
+    def slow() -> Iterator[Tick]:
+        yield Tick(0, 0, ())
+        go_on.wait(10)
+        yield Tick(0, 499, ())
+
+    def quick() -> Iterator[Tick]:
+        for tick in ticks(1, 500):
+            taken.append(tick.index)
+            yield tick
+
+    with runner_of(chain(2), [slow(), quick()]) as runner:
+        out = iter(runner)
+        first = next(out)
+        time.sleep(0.3)
+        assert len(taken) < 120  # all of them would have to wait in the merging node
+        go_on.set()
+        assert [first.index, *(t.index for t in out)] == [*range(500), FLUSH]
+
+
+def test_a_stream_split_into_shards_gives_what_it_gives_in_one(run) -> None:
+    def stream() -> Iterator[Tick]:
+        for index in range(30):
+            yield Tick(0, index, tuple((shard, index) for shard in range(4) if (index + shard) % 3))
+
+    whole = run([Node("add", partial(Add, 1)), Node("total", Total, merges=True)], [stream()])
+    split = Splitter(stream(), 2, lambda item: item[0] // 2).sources()
+    assert run([Node("add", partial(Add, 1), 2), Node("total", Total, merges=True)], split) == whole
+
+
+def test_an_error_in_a_split_stream_ends_the_run(run) -> None:
+    def stream() -> Iterator[Tick]:
+        yield from ticks(0, 3)
+        raise OSError("cable cut")
+
+    with pytest.raises(OSError, match="cable cut"):
+        run(chain(2), Splitter(stream(), 2, lambda item: item[1] % 2).sources())

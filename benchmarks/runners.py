@@ -1,0 +1,155 @@
+"""How many camera-frames a second each runner moves, what a hop costs, and how it scales.
+
+    python benchmarks/runners.py [--ray] [--seconds 3] [--output FILE.md]
+
+Three questions: one hop of a picture from the source to a stage; 1 to 32 cameras through look, reduce and a joining
+stage; and 1 to 16 workers with a stage that sleeps as if it waited for a GPU, where all should go as fast as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from runner_stages import Glance, Look, Pass, Reduce, Sleeps, pictures
+
+from pipeline.runtime.build import build_runner
+from pipeline.runtime.chain import Node
+from pipeline.runtime.config import RuntimeConfig
+
+SLEEP_S = 0.02
+ROUNDS = 3
+ORDER = ("inline", "processes", "processes, apart", "ray")
+
+
+def runtime(name: str) -> RuntimeConfig:
+    return RuntimeConfig(kind=name.split(",")[0], together="apart" not in name, checkpoint_ticks=64)
+
+
+def rate(name: str, nodes: Sequence[Node], sources: Callable[[int], list], num_frames: int, seconds: float) -> float:
+    """Camera-frames a second, from the fifth result to the last; `sources(n)` gives n ticks of each group.
+
+    The best of `ROUNDS` (Ray: one), as others' work on the machine can only slow a round down.
+    """
+    rates, num_ticks = [], 40
+    while len(rates) < (1 if name == "ray" else ROUNDS):
+        with build_runner(runtime(name), nodes, sources(num_ticks)) as runner:
+            times = [time.perf_counter() for _ in runner]
+        spent_s = times[-1] - times[4]
+        if spent_s >= seconds / 2 or num_ticks > 20_000:
+            rates.append((len(times) - 5) * num_frames / spent_s)
+        else:
+            num_ticks = int(num_ticks * min(20.0, 1.2 * seconds / max(spent_s, 1e-3)))
+    return max(rates)
+
+
+def processor_ms(name: str, nodes: Sequence[Node], sources: Callable[[int], list]) -> float:
+    """Processor time of all processes a frame, start and end left out: that of many ticks less that of few."""
+    spent_s = []
+    for num_ticks in (100, 1100):
+        before = os.times()
+        with build_runner(runtime(name), nodes, sources(num_ticks)) as runner:
+            for _ in runner:
+                pass
+        after = os.times()
+        spent_s.append(sum(after[:4]) - sum(before[:4]))
+    return spent_s[1] - spent_s[0]
+
+
+def hops(names: Sequence[str], seconds: float) -> list[list[str]]:
+    """A picture from the source through a stage that only glances at it, and what is left to a joining stage."""
+    rows = []
+    nodes = [Node("glance", Glance), Node("join", Pass, merges=True)]
+    for height, width in ((360, 640), (1080, 1920)):
+        source = partial(_group, height_px=height, width_px=width)
+        row = [f"{width} × {height}"]
+        for name in names:
+            fps = rate(name, nodes, source, 1, seconds)
+            spent = "" if name == "ray" else f", {processor_ms(name, nodes, source):.2f} ms"
+            row.append(f"{fps:,.0f}{spent}")
+        rows.append(row)
+    return rows
+
+
+def _group(num_ticks: int, *, height_px: int, width_px: int) -> list:
+    return [pictures(0, num_ticks, 1, height_px, width_px)]
+
+
+def scaling(names: Sequence[str], seconds: float) -> list[list[str]]:
+    """Camera-frames a second of 640 × 360 through three stages, by the number of cameras; 2 groups from 2 on."""
+    rows = []
+    for num_cameras in (1, 2, 8, 32):
+        groups = min(num_cameras, 2)
+        row = [str(num_cameras)]
+        for name in names:
+            nodes = [Node("look", Look, groups), Node("reduce", Reduce, groups), Node("join", Pass, merges=True)]
+
+            def sources(num_ticks: int, groups: int = groups, each: int = num_cameras // groups) -> list:
+                return [pictures(s, num_ticks, each, 360, 640) for s in range(groups)]
+
+            row.append(f"{rate(name, nodes, sources, num_cameras, seconds):,.0f}")
+        rows.append(row)
+    return rows
+
+
+def sleeping(names: Sequence[str], seconds: float) -> list[list[str]]:
+    """Ticks a second of all workers and the share of what they could do at most."""
+    rows = []
+    for workers in (1, 4, 16):
+        row = [str(workers), f"{workers / SLEEP_S:,.0f}"]
+        for name in names:
+            nodes = [Node("sleep", partial(Sleeps, SLEEP_S), workers), Node("join", Pass, merges=True)]
+
+            def sources(num_ticks: int, workers: int = workers) -> list:
+                return [pictures(s, num_ticks, 1, 360, 640) for s in range(workers)]
+
+            fps = rate(name, nodes, sources, workers, seconds)
+            row.append(f"{fps:,.0f} ({fps * SLEEP_S / workers:.0%})")
+        rows.append(row)
+    return rows
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ray", action="store_true", help="also on a private Ray cluster of this machine")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    args = parser.parse_args()
+    names = [n for n in ORDER if n != "ray" or args.ray]
+    if args.ray:
+        import ray
+
+        ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=1 << 30)
+    machine = f"Python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores"
+    parts = [f"{machine}, load average {os.getloadavg()[0]:.1f} before"]
+    print(parts[0], flush=True)
+    for title, head, measure in (
+        ("One hop of a picture: frames a second, processor time a frame", "picture", hops),
+        ("Cameras: camera-frames a second", "cameras", scaling),
+        (
+            f"A stage that sleeps {SLEEP_S * 1000:.0f} ms a tick: frames a second, share of the possible",
+            "workers",
+            sleeping,
+        ),
+    ):
+        columns = [head, *(["possible"] if measure is sleeping else []), *names]
+        parts.append(f"{title}\n\n{table(columns, measure(names, args.seconds))}")
+        print(f"\n{parts[-1]}", flush=True)
+    text = "\n\n".join([*parts, f"Load average {os.getloadavg()[0]:.1f} after"])
+    if args.output:
+        args.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How a running pipeline is doing, over HTTP on this machine."""

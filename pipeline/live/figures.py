@@ -1,0 +1,134 @@
+"""The figures of a run at one moment, as health and as metrics. Whoever runs the pipeline makes the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Status: TypeAlias = Literal["starting", "ok", "degraded", "stalled"]
+
+_WELL = ("running", "ended", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFigures:
+    """One camera; counts since the start."""
+
+    name: str
+    state: str
+    num_frames: int = 0
+    num_dropped: int = 0
+    num_broken: int = 0
+    num_reconnects: int = 0
+    fps: float = 0.0
+    lag_s: float = 0.0
+    num_people: int = 0  # visible in its last frame
+    num_tracklets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """One worker of a stage."""
+
+    name: str
+    worker: int
+    busy_s: float
+    num_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole run. `idle_s`: since the last tick was finished, None before the first; None: not known, not told."""
+
+    wall_s: float
+    idle_s: float | None
+    cameras: tuple[CameraFigures, ...]
+    nodes: tuple[NodeFigures, ...] = ()
+    num_ticks: int = 0
+    num_ticks_waiting: int | None = None
+    num_identities: int = 0
+    num_merges: int = 0
+    num_splits: int = 0
+    num_restarts: int = 0
+    gallery_size: int | None = None
+    journal_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A family of samples in the terms of Prometheus; `labels` name the parts of each sample's key."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    about: str
+    labels: tuple[str, ...]
+    samples: tuple[tuple[tuple[str, ...], float], ...]
+
+
+def health(snapshot: Snapshot, stalled_s: float) -> tuple[Status, dict[str, Any]]:
+    """How the run is doing, and the answer to who asks: `stalled` where nothing has come out for `stalled_s`."""
+    unwell = {camera.name: camera.state for camera in snapshot.cameras if camera.state not in _WELL}
+    status: Status = "ok"
+    if snapshot.idle_s is None:
+        status = "starting"
+    elif snapshot.idle_s > stalled_s and any(camera.state == "running" for camera in snapshot.cameras):
+        status = "stalled"
+    elif unwell:
+        status = "degraded"
+    answer = {
+        "status": status,
+        "uptime_s": round(snapshot.wall_s, 1),
+        "ticks": snapshot.num_ticks,
+        "identities": snapshot.num_identities,
+        "cameras": {camera.name: camera.state for camera in snapshot.cameras},
+    }
+    return status, answer
+
+
+def metrics(snapshot: Snapshot) -> Iterator[Metric]:
+    """All figures; what is per minute or per second follows from counters by `rate()`."""
+    one = snapshot
+    whole: list[tuple[str, Literal["gauge", "counter"], str, float | None]] = [
+        ("uptime_seconds", "gauge", "Time since the start of the run.", one.wall_s),
+        ("ticks", "counter", "Ticks finished.", one.num_ticks),
+        ("ticks_waiting", "gauge", "Ticks read and not finished.", one.num_ticks_waiting),
+        ("identities", "gauge", "Identities so far, merged ones counted once.", one.num_identities),
+        ("identity_merges", "counter", "Identities found to be one.", one.num_merges),
+        ("identity_splits", "counter", "Identities found to be two.", one.num_splits),
+        ("gallery_size", "gauge", "Vectors that new tracklets are compared with.", one.gallery_size),
+        ("worker_restarts", "counter", "Workers that died and were replaced.", one.num_restarts),
+        ("journal_bytes", "gauge", "Size of the journal.", one.journal_bytes),
+    ]
+    for name, kind, about, value in whole:
+        if value is not None:
+            yield Metric(f"crosscam_{name}", kind, about, (), (((), float(value)),))
+    yield from _per_camera(snapshot.cameras)
+    labels = ("stage", "worker")
+    rows = [((node.name, str(node.worker)), node) for node in snapshot.nodes]
+    yield Metric(
+        "crosscam_stage_busy_seconds", "counter", "Time that a stage has worked.", labels,
+        tuple((key, node.busy_s) for key, node in rows),
+    )  # fmt: skip
+    yield Metric(
+        "crosscam_stage_items", "counter", "Camera-frames that a stage has worked on.", labels,
+        tuple((key, float(node.num_items)) for key, node in rows),
+    )  # fmt: skip
+
+
+def _per_camera(cameras: tuple[CameraFigures, ...]) -> Iterator[Metric]:
+    columns: list[tuple[str, Literal["gauge", "counter"], str, str]] = [
+        ("camera_frames", "counter", "Frames delivered.", "num_frames"),
+        ("camera_dropped_frames", "counter", "Frames given up because the pipeline was slower.", "num_dropped"),
+        ("camera_broken_frames", "counter", "Frames that could not be decoded.", "num_broken"),
+        ("camera_reconnects", "counter", "Times that the camera was lost and found.", "num_reconnects"),
+        ("camera_fps", "gauge", "Frames a second, nominal for recordings.", "fps"),
+        ("camera_lag_seconds", "gauge", "Age of the last frame when it was delivered.", "lag_s"),
+        ("camera_people", "gauge", "People visible in the last frame.", "num_people"),
+        ("camera_tracklets", "counter", "Tracklets begun.", "num_tracklets"),
+    ]
+    for name, kind, about, field in columns:
+        samples = tuple(((camera.name,), float(getattr(camera, field))) for camera in cameras)
+        yield Metric(f"crosscam_{name}", kind, about, ("camera",), samples)
+    up = tuple(((camera.name, camera.state), 1.0) for camera in cameras)
+    yield Metric("crosscam_camera_state", "gauge", "1 for the state that a camera is in.", ("camera", "state"), up)

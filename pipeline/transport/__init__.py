@@ -1,0 +1,1 @@
+"""Tracklets and events between machines, never pixels."""

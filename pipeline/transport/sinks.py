@@ -1,0 +1,95 @@
+"""Sinks that send: tracklets of an edge box to a central fuser, and events to whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.transport.config import RedisConfig
+from pipeline.transport.messages import TickMessage, encode_event, encode_tick
+from pipeline.transport.redis_streams import StreamWriter
+from pipeline.types import EmbeddedFrame, FusedFrame
+
+
+class TrackletSink:
+    """Sends each tick of an edge box, without pixels; at the end it says that there is no more.
+
+    `tick_s` and `clock_zero_s` are the tick reader's: boxes that agree on both can be fused as one site.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        edge: str,
+        config: RedisConfig,
+        camera_names: Sequence[str],
+        *,
+        tick_s: float,
+        clock_zero_s: float | None,
+    ) -> None:
+        self.writer = StreamWriter(client, config.tracklet_stream(edge), config)
+        self._camera_names = tuple(camera_names)
+        self._tick_s = tick_s
+        self._clock_zero_s = clock_zero_s
+        self._last_index = -1
+
+    def write(self, index: int, frames: Sequence[EmbeddedFrame]) -> None:
+        """The frames of tick `index`, the tick reader's; indices rise."""
+        self._send(TickMessage(index, tuple(frames)))
+
+    def flush(self, frames: Sequence[EmbeddedFrame]) -> None:
+        """What the stages gave at their end."""
+        self._send(TickMessage(self._last_index + 1, tuple(frames), "flush"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self._send(TickMessage(self._last_index + 1, (), "end"))
+        self.writer.close()
+
+    def _send(self, message: TickMessage) -> None:
+        self._last_index = message.index
+        event_ms = max(0, round(((self._clock_zero_s or 0.0) + message.index * self._tick_s) * 1000))
+        self.writer.send(
+            event_ms, 1 + message.index % 1000, encode_tick(message, self._camera_names, self._clock_zero_s)
+        )
+
+
+class EventSink:
+    """Sends the events of a run; a sink like those that write files."""
+
+    def __init__(
+        self, client: Any, config: RedisConfig, camera_names: Sequence[str], *, clock_zero_s: float | None
+    ) -> None:
+        self.writer = StreamWriter(client, config.event_stream, config)
+        self._camera_names = tuple(camera_names)
+        self._clock_zero_s = clock_zero_s
+        self._last_ms = 0
+        self._number = 0
+
+    def write(self, frames: Sequence[FusedFrame]) -> None:
+        """The frames of one tick; their events are numbered within it."""
+        if not frames:
+            return
+        event_ms = max(0, round(((self._clock_zero_s or 0.0) + max(frame.time_s for frame in frames)) * 1000))
+        if event_ms > self._last_ms:
+            self._last_ms, self._number = event_ms, 0
+        for frame in frames:
+            for event in frame.events:
+                self._number += 1
+                self.writer.send(
+                    self._last_ms, self._number, encode_event(event, self._camera_names, self._clock_zero_s)
+                )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.close()

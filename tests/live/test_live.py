@@ -1,0 +1,166 @@
+"""The endpoint says how a run is doing, changes nothing without the token, and survives nonsense."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.live.config import LiveConfig
+from pipeline.live.figures import CameraFigures, NodeFigures, Snapshot, health
+from pipeline.live.server import LiveServer
+
+RUN = Snapshot(
+    wall_s=12.0,
+    idle_s=0.1,
+    cameras=(
+        CameraFigures("door", "running", num_frames=100, num_dropped=3, fps=25.0, lag_s=0.25, num_people=2),
+        CameraFigures('hall "é"\n', "ended", num_frames=7),
+    ),
+    nodes=(NodeFigures("detect", 0, 3.5, 107), NodeFigures("detect", 1, 2.5, 93)),
+    num_ticks=100,
+    num_identities=5,
+    num_merges=2,
+)
+
+
+class Place:
+    """A run to ask about."""
+
+    def __init__(self) -> None:
+        self.now, self.stopped = RUN, 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+@pytest.fixture(params=["t0ken"])
+def server(request, place: Place):
+    environ = {"CROSSCAM_TOKEN": request.param} if request.param else {}
+    with LiveServer(LiveConfig(port=0, max_clients=4), lambda: place.now, {"stop": place.stop}, environ) as server:
+        yield server
+
+
+def ask(server: LiveServer, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_run_without_cameras_is_starting() -> None:
+    assert health(Snapshot(0.0, None, ()), 10)[0] == "starting"
+
+
+def test_health_tells_who_is_not_well(server: LiveServer, place: Place) -> None:
+    status, body = ask(server, "/health")
+    assert status == 200 and json.loads(body)["status"] == "ok" and json.loads(body)["cameras"]["door"] == "running"
+    place.now = replace(RUN, cameras=(replace(RUN.cameras[0], state="reconnecting"), RUN.cameras[1]))
+    status, body = ask(server, "/health")
+    assert status == 200 and json.loads(body)["status"] == "degraded"
+    place.now = replace(RUN, idle_s=60.0)
+    assert ask(server, "/health")[0] == 503
+
+
+def test_a_run_whose_cameras_have_all_ended_is_not_stalled() -> None:
+    over = replace(RUN, idle_s=999.0, cameras=(replace(RUN.cameras[0], state="ended"),))
+    assert health(over, 10)[0] == "ok"
+
+
+def test_metrics_are_those_of_the_snapshot_in_prometheus_terms(server: LiveServer) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    status, body = ask(server, "/metrics")
+    assert status == 200
+    samples = {
+        (s.name, *sorted(s.labels.items())): s.value for f in text_string_to_metric_families(body) for s in f.samples
+    }
+    assert samples["crosscam_camera_frames_total", ("camera", "door")] == 100
+    assert samples["crosscam_camera_frames_total", ("camera", 'hall "é"\n')] == 7
+    assert samples["crosscam_camera_lag_seconds", ("camera", "door")] == 0.25
+    assert samples["crosscam_stage_busy_seconds_total", ("stage", "detect"), ("worker", "1")] == 2.5
+    assert samples[("crosscam_identity_merges_total",)] == 2
+    assert samples["crosscam_camera_state", ("camera", "door"), ("state", "running")] == 1
+
+
+def test_what_changes_a_run_needs_the_token(server: LiveServer, place: Place) -> None:
+    assert ask(server, "/stop", "POST")[0] == 401
+    assert ask(server, "/stop", "POST", Authorization="Bearer wrong")[0] == 401
+    assert ask(server, "/stop", "POST", Authorization="Bearer t0keé")[0] == 401
+    assert ask(server, "/stop")[0] == 404  # a GET changes nothing
+    assert place.stopped == 0
+    assert ask(server, "/stop", "POST", Authorization="Bearer t0ken")[0] == 202
+    assert place.stopped == 1
+    assert server.refused == {401: 3, 404: 1}
+
+
+@pytest.mark.parametrize("server", [""], indirect=True)
+def test_without_a_token_nothing_can_be_changed(server: LiveServer, place: Place) -> None:
+    assert ask(server, "/stop", "POST")[0] == 403
+    assert ask(server, "/stop", "POST", Authorization="Bearer ")[0] == 403
+    assert place.stopped == 0 and ask(server, "/health")[0] == 200
+
+
+def test_an_address_that_others_can_reach_needs_the_token_for_everything(place: Place) -> None:
+    config = LiveConfig(host="0.0.0.0", port=0)
+    with pytest.raises(ValueError, match="CROSSCAM_TOKEN"):
+        LiveServer(config, lambda: RUN, {}, {})
+    with LiveServer(config, lambda: RUN, {}, {"CROSSCAM_TOKEN": "x"}) as server:
+        assert ask(server, "/health")[0] == 401 and ask(server, "/health", Authorization="Bearer x")[0] == 200
+
+
+def test_a_page_of_another_site_can_not_read_through_the_browser(server: LiveServer) -> None:
+    assert ask(server, "/metrics", Host="evil.example")[0] == 400
+    assert ask(server, "/metrics", Host=f"localhost:{server.port}")[0] == 200
+
+
+def test_a_port_in_use_is_told_with_its_number(server: LiveServer) -> None:
+    with pytest.raises(ValueError, match=str(server.port)):
+        LiveServer(LiveConfig(port=server.port), lambda: RUN, {}, {})
+
+
+def test_a_snapshot_that_fails_costs_that_answer_only(server: LiveServer, place: Place, caplog) -> None:
+    place.now = None
+    assert ask(server, "/health")[0] == 500
+    place.now = RUN
+    assert ask(server, "/health")[0] == 200
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_bytes_leave_it_alive(server: LiveServer, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(data + b"\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        try:
+            while client.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+    assert ask(server, "/health")[0] == 200
+
+
+def test_clients_that_say_nothing_take_only_so_many_places(server: LiveServer) -> None:
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+    try:
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            for _ in range(50):
+                ask(server, "/health")
+        assert server.refused[503] >= 1
+    finally:
+        for client in silent:
+            client.close()

@@ -1,0 +1,96 @@
+"""The runner on a real Ray cluster, one of its own on this machine. Skipped where Ray is not installed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from pipeline.runtime.chain import FLUSH, Node, StageError, Tick, WorkerLost
+from pipeline.runtime.config import PlacementConfig, RuntimeConfig
+from pipeline.runtime.inline import InlineRunner
+from pipeline.runtime.ray_cluster import RayRunner, _options
+from tests.runtime.toys import Add, Broken, Dies, Late, Total, pictures, ticks
+
+ray = pytest.importorskip("ray", reason="needs the extra [ray]")
+pytestmark = pytest.mark.slow
+TOTAL = Node("total", Total, merges=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(
+        num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200 << 20
+    )
+    yield
+    ray.shutdown()
+
+
+def run(nodes, sources, **options) -> list[Tick]:
+    with RayRunner(nodes, sources, RuntimeConfig(kind="ray", **options)) as runner:
+        return list(runner)
+
+
+def test_a_cluster_gives_what_one_process_gives() -> None:
+    nodes = [Node("add", partial(Add, 100), 2), Node("again", partial(Add, 1000), 2), TOTAL]
+
+    def sources():
+        return [ticks(0, 12), ticks(1, 12), ticks(2, 5)]
+
+    with InlineRunner(nodes, sources()) as inline:
+        expected = list(inline)
+    with RayRunner(nodes, sources(), RuntimeConfig(kind="ray")) as runner:
+        assert list(runner) == expected and expected[-1].index == FLUSH
+        times = runner.times()
+    assert [(t.name, t.num_items) for t in times if t.name != "total"] == [
+        ("add", 34),
+        ("add", 24),
+        ("again", 34),
+        ("again", 24),
+    ]
+
+
+def test_pictures_arrive_whole() -> None:
+    out = run([Node("add", Pass), Node("total", Pass, merges=True)], [pictures(0, 5)])
+    assert all((picture == number).all() and not picture.flags.writeable for t in out for number, picture in t.items)
+
+
+class Pass:
+    def __call__(self, items):
+        return items
+
+    def flush(self):
+        return []
+
+
+def test_a_stage_that_raises_or_can_not_be_built_is_named() -> None:
+    with pytest.raises(StageError, match="stage bad failed: ValueError: three is too much") as caught:
+        run([Node("add", partial(Add, 0)), Node("bad", Broken), TOTAL], [ticks(0, 20)])
+    assert isinstance(caught.value.__cause__, ValueError) and "toys.py" in caught.value.__cause__.__notes__[0]
+    with pytest.raises(StageError, match="stage load failed: FileNotFoundError: no model") as caught:
+        run([Node("load", Late)], [ticks(0, 20)])
+    assert caught.value.building
+
+
+def test_an_actor_that_dies_ends_the_run_with_its_name() -> None:
+    with pytest.raises(StageError, match="worker dies died") as caught:
+        run([Node("dies", partial(Dies, 3)), TOTAL], [ticks(0, 20)])
+    assert isinstance(caught.value.__cause__, WorkerLost)
+
+
+def test_an_error_of_the_source_ends_the_run_with_it() -> None:
+    def source():
+        yield Tick(0, 0, ())
+        raise OSError("cable cut")
+
+    with pytest.raises(OSError, match="cable cut"):
+        run([Node("add", partial(Add, 0)), TOTAL], [source()])
+
+
+def test_stages_that_share_an_actor_ask_for_the_sum_of_what_they_need() -> None:
+    placement = {
+        "detect": PlacementConfig(num_cpus=1, num_gpus=0.5, resources={"edge": 1}),
+        "embed": PlacementConfig(num_cpus=0.5, num_gpus=0.25, resources={"edge": 1}),
+    }
+    line = [Node("detect", Total), Node("track", Total), Node("embed", Total)]
+    assert _options(line, placement) == {"num_cpus": 1.5, "num_gpus": 0.75, "resources": {"edge": 1}}
