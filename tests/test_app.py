@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.app import _report, floor_bounds
+from pipeline.app import floor_bounds
 from pipeline.config import Camera, Regions
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.status import CameraStatus
+from pipeline.summary import summarize
 
 
 def camera(name: str, ground: GroundCamera | None = None) -> Camera:
@@ -22,7 +23,7 @@ def test_a_tracklet_that_was_split_counts_once_in_the_report(tmp_path: Path) -> 
     (tmp_path / "identities.csv").write_text("global_id,cameras\n1,a>b>a\n2,a\n3,a\n")
     cameras = [camera("a"), camera("b"), camera("c")]
     status = tuple(CameraStatus(camid, c.name) for camid, c in enumerate(cameras))
-    report = _report(tmp_path, status, cameras, (), 2.0, False)
+    report = summarize(tmp_path, status, (), wall_s=2.0, interrupted=False)
     assert report.num_tracklets == (2, 1, 0)
     assert (report.num_identities, report.num_cross_camera_links) == (3, 2)
 

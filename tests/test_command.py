@@ -63,7 +63,8 @@ def test_a_run_leaves_whole_tables_that_agree_with_each_other(site: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
-        *("global_tracks.csv", "tracklets.csv", "identities.csv", "events.jsonl", "run.json", "mot", "mosaic.mp4")
+        *("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv"),
+        *("events.jsonl", "run.json", "report.html", "mot", "mosaic.mp4"),
     }
     assert (out / "global_tracks.csv").read_text().splitlines()[0] == COLUMNS
     tracks, tracklets = rows(out / "global_tracks.csv"), rows(out / "tracklets.csv")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -79,3 +80,13 @@ def _fail(error: BaseException, code: int) -> NoReturn:
     log.info("where it was raised:", exc_info=error)  # shown with --verbose
     err.print(f"[bold red]error:[/] {escape(mask_credentials(str(error)))}", highlight=False, soft_wrap=True)
     sys.exit(code)
+
+
+def write_json(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write a result as JSON to a file, or with `-` to standard output. Raises OutputError."""
+    from pipeline.sinks.run_json import json_text, write_json_atomically
+
+    if str(path) == "-":
+        print(json_text(payload), end="")
+    else:
+        write_json_atomically(path, payload)

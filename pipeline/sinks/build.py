@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.sinks.config import OutputConfig
+from pipeline.sinks.final import Windows
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.tables import TableSink
 from pipeline.sinks.video import VideoSink
@@ -63,4 +64,5 @@ def open_sinks(
     others: list[Sink] = []
     if video:
         others.append(VideoSink(folder, camera_names, fps=fps, floor_bounds_m=floor_bounds_m, config=config))
-    return Sinks(TableSink(folder, camera_names, mot=config.mot), others)
+    windows = Windows(config.count_window_s, config.visit_gap_s)
+    return Sinks(TableSink(folder, camera_names, mot=config.mot, windows=windows), others)

@@ -11,6 +11,11 @@ class OutputConfig(Settings):
     """The part `output` of pipeline.yaml."""
 
     mot: bool = Field(True, description="also write MOTChallenge text, mot/<camera>.txt, with global ids")
+    report: bool = Field(True, description="also write report.html, the run in pictures")
+    count_window_s: float = Field(3.0, ge=0.1, le=86_400, description="length of the windows of counts.csv, seconds")
+    visit_gap_s: float = Field(
+        3.0, ge=0, le=3600, description="who is unseen in a camera for no longer has not left it (counts, transitions)"
+    )
     video_width_px: int = Field(1920, ge=320, le=7680, description="the mosaic video is at most this wide")
     video_height_px: int = Field(1080, ge=240, le=4320, description="the mosaic video is at most this high")
     video_crf: int = Field(23, ge=0, le=51, description="H.264 quality: lower is better and larger")

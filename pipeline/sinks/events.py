@@ -3,7 +3,7 @@
 The first line is `{"kind": "run_started", "cameras": [...]}`. Every other line has `kind` and `time_s` (seconds on
 the shared clock). Identity events (`pipeline.types.Event`) add `camera` and `track_id` where they concern a tracklet,
 `global_id`, `other_id` where there is one, and the evidence: `confidence`, `similarity`, `ground_m`, `gap_s`,
-`margin`. What has no meaning for a kind is left out. Camera events (`camera_failed`, `camera_reconnected`, ...) add
+`margin`, and its parts in nats. What has no meaning for a kind is left out. Camera events (`camera_failed`, `camera_reconnected`, ...) add
 `camera` and `message`.
 """
 
@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 EVENTS_FILE = "events.jsonl"
 RUN_STARTED = "run_started"
 _IDENTITY_KINDS = frozenset(get_args(EventKind))
-_EVIDENCE = ("confidence", "similarity", "ground_m", "gap_s", "margin")
+_EVIDENCE = (
+    *("confidence", "similarity", "ground_m", "gap_s", "margin"),
+    *("appearance", "travel", "motion", "floor"),
+)
 
 Tracklet = tuple[int, int]  # (camid, track_id)
 

@@ -5,6 +5,8 @@ One pass over the rows, in order, gives every row the final identity of its trac
     global_tracks.csv   the rows, in the order in which they came: tick, camera, track
     tracklets.csv       one line per tracklet, by first appearance; two for one that was split
     identities.csv      one line per identity, by number
+    transitions.csv     one line per walk from one camera to another
+    counts.csv          how many people were in each camera, and on the site, in each window of time
     mot/<camera>.txt    MOTChallenge text with global ids
 
 What identity a row had while the run went does not matter. Rows stay on the disk; memory holds one record per tracklet.
@@ -19,16 +21,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.sinks.events import Decision, Tracklet, read_events, resolve
 from pipeline.sinks.files import AtomicFile, closing_path, naming
 from pipeline.sinks.mot import MotFiles, mot_path
+from pipeline.sinks.visits import Stay, counts_of, transitions_of, visits_of
 
 logger = logging.getLogger(__name__)
 
 TABLE_FILE = "global_tracks.csv"
 TRACKLETS_FILE = "tracklets.csv"
 IDENTITIES_FILE = "identities.csv"
+TRANSITIONS_FILE = "transitions.csv"
+COUNTS_FILE = "counts.csv"
 COLUMNS = (
     *("time_s", "camera", "frame", "global_id", "track_id", "left", "top", "width", "height"),
     *("score", "confidence", "ground_x", "ground_y"),
@@ -38,8 +44,20 @@ TRACKLET_COLUMNS = (
     *("mean_score", "confidence", "first_ground_x", "first_ground_y", "last_ground_x", "last_ground_y"),
 )
 IDENTITY_COLUMNS = ("global_id", "first_s", "last_s", "cameras", "num_cameras", "num_tracklets", "num_frames")
+TRANSITION_COLUMNS = ("global_id", "from", "to", "left_s", "arrived_s", "travel_s")
+COUNT_COLUMNS = ("start_s", "end_s", "camera", "present", "entered", "distinct")
 _GLOBAL_ID, _CONFIDENCE = COLUMNS.index("global_id"), COLUMNS.index("confidence")
 BETWEEN_CAMERAS = ">"
+
+
+class Windows(NamedTuple):
+    """How people are counted."""
+
+    count_s: float = 3.0  # length of a window of counts.csv
+    visit_gap_s: float = 3.0  # who is unseen in a camera for no longer has not left it
+
+
+WINDOWS = Windows()
 
 
 class _Path:
@@ -73,7 +91,9 @@ _Decisions = Mapping[Tracklet, Sequence[Decision]]
 _Part = tuple[int, int, int]  # camid, track_id, and which of the tracklet's decisions; one unless it was split
 
 
-def write_final_tables(folder: Path, rows_path: Path, events_path: Path | None, *, mot: bool = True) -> list[Path]:
+def write_final_tables(
+    folder: Path, rows_path: Path, events_path: Path | None, *, mot: bool = True, windows: Windows = WINDOWS
+) -> list[Path]:
     """Write the final tables of the rows and events in these files into `folder`; none gets its name before all are
     whole. A tracklet that no event speaks of (a run that was killed) keeps its rows, with an empty identity.
 
@@ -98,7 +118,11 @@ def write_final_tables(folder: Path, rows_path: Path, events_path: Path | None, 
         tracklets, identities = opened(folder / TRACKLETS_FILE), opened(folder / IDENTITIES_FILE)
         _write_tracklets(tracklets, paths, decisions)
         _write_identities(identities, paths, decisions)
-        files = [table, tracklets, identities, *mot_files.files()]
+        transitions, counts = opened(folder / TRANSITIONS_FILE), opened(folder / COUNTS_FILE)
+        visits = visits_of(_stays(paths, decisions), windows.visit_gap_s)
+        _write_transitions(transitions, visits)
+        _write_counts(counts, visits, windows.count_s)
+        files = [table, tracklets, identities, transitions, counts, *mot_files.files()]
         for file in files:
             file.close()
         for file in files:
@@ -175,6 +199,32 @@ def _write_identities(file: AtomicFile, paths: Mapping[_Part, _Path], decisions:
                 str(sum(path.num_frames for path in members)),
             ]
         )
+
+
+def _stays(paths: Mapping[_Part, _Path], decisions: _Decisions) -> Iterator[Stay]:
+    for part, path in paths.items():
+        if decision := _decision(decisions, part):
+            yield Stay(decision.global_id, path.camera, float(path.first[0]), float(path.last[0]))
+
+
+def _write_transitions(file: AtomicFile, visits: Sequence[Stay]) -> None:
+    write_row = _writer(file, TRANSITION_COLUMNS)
+    for walk in transitions_of(visits):
+        times = (walk.left_s, walk.arrived_s, walk.arrived_s - walk.left_s)
+        write_row([str(walk.global_id), walk.from_camera, walk.to_camera, *map(seconds_text, times)])
+
+
+def _write_counts(file: AtomicFile, visits: Sequence[Stay], window_s: float) -> None:
+    write_row = _writer(file, COUNT_COLUMNS)
+    for count in counts_of(visits, window_s):
+        start, end = seconds_text(count.start_s), seconds_text(count.start_s + window_s)
+        write_row([start, end, count.camera, *map(str, (count.present, count.entered, count.distinct))])
+
+
+def seconds_text(time_s: float) -> str:
+    """Seconds to the microsecond, without idle zeros but with at least three decimals."""
+    text = f"{time_s:z.6f}"
+    return text[:-3] if text.endswith("000") else text.rstrip("0")
 
 
 def _decision(decisions: _Decisions, part: _Part) -> Decision | None:

@@ -19,9 +19,14 @@ def write_json_atomically(path: Path, payload: Mapping[str, Any]) -> None:
     Paths become text, numpy scalars and arrays numbers and lists, sets sorted lists. Raises OutputError where the
     file can not be written and TypeError for a value that has no place in JSON; an earlier file then stays.
     """
-    text = json.dumps(_plain(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json_text(payload)
     with AtomicFile(path) as file:
         file.write(text)
+
+
+def json_text(payload: Mapping[str, Any]) -> str:
+    """`payload` as `write_json_atomically` writes it."""
+    return json.dumps(_plain(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

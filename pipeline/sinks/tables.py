@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.sinks.events import EventLog
 from pipeline.sinks.files import AtomicFile, ends_well
-from pipeline.sinks.final import COLUMNS, TABLE_FILE, write_final_tables
+from pipeline.sinks.final import COLUMNS, TABLE_FILE, WINDOWS, Windows, seconds_text, write_final_tables
 from pipeline.types import FusedFrame
 
 
@@ -29,13 +29,16 @@ class TableSink:
     Memory does not grow with the run; only while the final tables are made is a small record kept per tracklet.
     """
 
-    def __init__(self, folder: Path, camera_names: Sequence[str], *, mot: bool = True) -> None:
+    def __init__(
+        self, folder: Path, camera_names: Sequence[str], *, mot: bool = True, windows: Windows = WINDOWS
+    ) -> None:
         twice = sorted({name for name in camera_names if list(camera_names).count(name) > 1})
         if twice:
             raise ValueError(f"two cameras are called {twice[0]!r}; every camera needs a name of its own")
         self._folder = folder
         self._mot = mot
-        self._quoted_names = tuple(_quoted(name) for name in camera_names)
+        self._windows = windows
+        self._quoted_names = tuple(quoted(name) for name in camera_names)
         self.events = EventLog(folder, camera_names)
         self._table = AtomicFile(folder / TABLE_FILE)
         self._table.write(",".join(COLUMNS) + "\n")
@@ -60,7 +63,8 @@ class TableSink:
             if ends_well(kind):
                 self._table.close()
                 self.events.close()
-                write_final_tables(self._folder, self._table.temporary, self.events.temporary, mot=self._mot)
+                sources = self._table.temporary, self.events.temporary
+                write_final_tables(self._folder, *sources, mot=self._mot, windows=self._windows)
                 self.events.publish()
                 self._table.temporary.unlink(missing_ok=True)
         finally:
@@ -81,7 +85,7 @@ def _rows(frame: FusedFrame, quoted_name: str) -> str:
     xyxy = tracks.xyxy[order].astype(np.float64)
     boxes = np.concatenate((xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]), axis=1).tolist()
     ids, scores, ground = tracks.track_id[order].tolist(), tracks.score[order].tolist(), frame.ground_xy[order].tolist()
-    head = f"{time_text(frame.time_s)},{quoted_name},{frame.frame_idx},"
+    head = f"{seconds_text(frame.time_s)},{quoted_name},{frame.frame_idx},"
     lines = []
     for track_id, (left, top, width, height), score, (x, y) in zip(ids, boxes, scores, ground, strict=True):
         global_id, confidence = identities.get(track_id, ("", float("nan")))
@@ -92,12 +96,6 @@ def _rows(frame: FusedFrame, quoted_name: str) -> str:
     return "".join(lines)
 
 
-def time_text(time_s: float) -> str:
-    """Seconds to the microsecond, without idle zeros but with at least three decimals."""
-    text = f"{time_s:.6f}"
-    return text[:-3] if text.endswith("000") else text.rstrip("0")
-
-
 def _number(value: float) -> str:
     return "" if value != value else f"{value:.4f}"
 
@@ -106,7 +104,7 @@ def _ground(x: float, y: float) -> str:
     return "," if x != x or y != y else f"{x:z.3f},{y:z.3f}"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """The name as one CSV field, in quotes where it needs them."""
     field = io.StringIO()
     csv.writer(field, lineterminator="").writerow([name])

@@ -51,7 +51,8 @@ def test_a_killed_run_can_be_recovered_with_all_its_rows(tmp_path: Path) -> None
     paths = recover(tmp_path)
 
     assert {p.name for p in paths} == {
-        "global_tracks.csv", "tracklets.csv", "identities.csv", "events.jsonl", "mosaic.mp4", "a%2C%201.txt", "b.txt",
+        "global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl",
+        "mosaic.mp4", "a%2C%201.txt", "b.txt",
     }  # fmt: skip
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(paths)
     rows = rows_of(tmp_path / "global_tracks.csv")

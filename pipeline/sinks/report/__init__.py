@@ -1,0 +1,1 @@
+"""report.html: a run in pictures, one file that needs nothing else."""
