@@ -25,11 +25,12 @@ from reid_train.data.build import explain, load_split
 from reid_train.data.source import DataSetError
 from reid_train.data.tracklet import ReidSplit
 from reid_train.embedding import Show
-from reid_train.evaluate import RERANKED, SplitScores, embed_split, score_split, scores_dict, scores_text
+from reid_train.evaluate import embed_split, score_split
 from reid_train.models import MODELS, build_model
 from reid_train.progress import StepReport
 from reid_train.published import ADAPTED, NUM_SPLITS, OFFICIAL_FILES, PUBLISHED, Published, systems_on
 from reid_train.report import write_report
+from reid_train.scores import RERANKED, SplitScores, scores_dict, scores_text
 from reid_train.speed import Speed, measure_speed, speed_table
 from reid_train.state import find_checkpoint, load_model
 from reid_train.train import train
@@ -96,7 +97,9 @@ def run_bench(
     """
     names = _systems(dataset, models)
     if root is None or not Path(root).is_dir():
-        raise DataSetError(f"{explain(dataset, root or Path('/data') / dataset)}\n{weights_hint(names)}")
+        place = root or Path("/data") / dataset
+        then = f"Then: python -m reid_train bench {dataset} --root {place} --checkpoints FOLDER"
+        raise DataSetError(f"{explain(dataset, place)}\n{weights_hint(names)}\n{then}")
     rows = []
     for name in names:
         count = splits or NUM_SPLITS.get(dataset, 1)

@@ -119,8 +119,8 @@ def test(
     """
     set_up_logging(verbose)
     with reported_errors():
-        from reid_train.evaluate import scores_text
         from reid_train.progress import ClipsDisplay
+        from reid_train.scores import scores_text
         from reid_train.testing import run_test
 
         with ClipsDisplay(ERR) as clips:
@@ -224,15 +224,27 @@ def count(
     video: Annotated[Path, typer.Argument(help="video file or folder of images", show_default=False)],
     tracks: Annotated[Path, typer.Option(help="tracks of the video: MOTChallenge text or CSV", show_default=False)],
     fps: Annotated[float | None, typer.Option(min=0.001, help="frames a second [default: what the video says]")] = None,
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="somebody is recognised from this similarity on [default: 0.4]"),
+    ] = None,
+    ttl_windows: Annotated[
+        int | None, typer.Option(min=0, help="windows after which a person is forgotten, 0 for never [default: 5]")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="true tracks, to tell the error of the count")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="also write the count to this file")] = None,
     device: Device = None,
 ) -> None:
-    """Count the individuals of a video, per 3 seconds and in all, by recognising those who were there before."""
+    """Count the individuals of a video, per 3 seconds and in all, by recognising those who were there before.
+
+    The right --min-cosine depends on the network: too low and several people count as one, too high and one counts
+    again and again. Find it on a video whose people you have counted (--truth), and keep it.
+    """
     set_up_logging(False)
     with reported_errors():
         import torch
 
+        from reid_train.counting.config import CountConfig
         from reid_train.counting.count import true_count
         from reid_train.counting.scores import score_counts
         from reid_train.counting.video import count_video, read_tracks
@@ -240,7 +252,11 @@ def count(
 
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, _ = load_model(weights)
-        counted = count_video(model, video, tracks, fps=fps, device=where)
+        chosen: dict[str, object] = {} if min_cosine is None else {"min_cosine": min_cosine}
+        if ttl_windows is not None:
+            chosen["ttl_windows"] = ttl_windows or None
+        config = CountConfig.model_validate(chosen)
+        counted = count_video(model, video, tracks, fps=fps, config=config, device=where)
         _out.print(
             f"{counted.video_num} people; new per window: {list(counted.cnt_list)}", highlight=False, soft_wrap=True
         )

@@ -16,6 +16,7 @@ from reid_train.data.clips import TEST_RULES
 from reid_train.data.config import TestRule
 from reid_train.data.loading import ScoringClips, scoring_loader
 from reid_train.data.tracklet import LabelledTracklet
+from reid_train.memory import keep_freed_memory
 from reid_train.models.model import ReidModel
 
 Show = Callable[[int, int], None]  # clips done, clips in all
@@ -49,6 +50,8 @@ def embed_tracklets(
     )
     _check_fits(reid, recipe, rule)
     device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     loader = scoring_loader(
         dataset,
         batch_clips=recipe.test.batch_clips,

@@ -18,7 +18,8 @@ from pipeline.types import UInt8
 from reid_train.config import TestConfig
 from reid_train.data.images import read_image
 from reid_train.data.tracklet import LabelledTracklet, ReidSplit
-from reid_train.evaluate import RANKS, EmbeddedSplit, Ranker, ScoreBlock, SplitScores
+from reid_train.ranking import EmbeddedSplit, Ranker
+from reid_train.scores import ScoreBlock, SplitScores
 
 TOP = 10
 NUM_QUERIES = 24
@@ -156,7 +157,7 @@ def _jpeg(picture: UInt8) -> bytes:
 
 def _score_table(scores: SplitScores) -> str:
     first = scores.result
-    ranks = [k for k in RANKS if k <= len(first.cmc)]
+    ranks = scores.ranks
     mark = {ap: " *" if ap == scores.ap else "" for ap in ("rectangular", "trapezoidal")}
     head = "".join(f"<th>Rank-{k}</th>" for k in ranks)
     rows = []
@@ -176,7 +177,7 @@ def _score_table(scores: SplitScores) -> str:
 
 def _curves(scores: SplitScores, *, width: int = 460, height: int = 200) -> str:
     """The CMC of every block as SVG."""
-    count = min(20, *(len(block.under(scores.ap).cmc) for block in scores.blocks))
+    count = min(20, scores.num_gallery, *(len(block.under(scores.ap).cmc) for block in scores.blocks))
     curves = [block.under(scores.ap).cmc[:count] for block in scores.blocks]
     values = np.concatenate(curves)
     if count < 2 or not np.isfinite(values).all():

@@ -67,7 +67,7 @@ def reported_errors() -> Iterator[None]:
     except OSError as error:
         _fail(error, EXIT_FAILED)
     except RuntimeError as error:
-        from reid_train.export import ExportError
+        from reid_train.onnx_file import ExportError
         from reid_train.trainer import TrainingError
 
         if not isinstance(error, TrainingError | ExportError):

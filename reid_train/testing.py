@@ -14,8 +14,9 @@ from pipeline.yaml_file import ConfigError
 from reid_train.config import Recipe, load_recipe, recipe_from
 from reid_train.data.build import load_split
 from reid_train.embedding import Show
-from reid_train.evaluate import SplitScores, embed_split, score_split, scores_dict
+from reid_train.evaluate import embed_split, score_split
 from reid_train.report import write_report
+from reid_train.scores import SplitScores, scores_dict
 from reid_train.state import load_model
 
 RECIPES = Path(__file__).resolve().parents[1] / "configs" / "reid_train"

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -27,6 +27,7 @@ from reid_train.data.loading import ClipDataset, TrainItem, train_loader
 from reid_train.data.samplers import ClipBatches
 from reid_train.data.tracklet import ReidSplit
 from reid_train.distributed import RankPart, World, any_of, gather_fixed, joined_world
+from reid_train.memory import keep_freed_memory
 from reid_train.progress import StepReport
 from reid_train.run_log import RunLog
 from reid_train.state import CheckpointError, load_checkpoint, save_checkpoint
@@ -69,6 +70,8 @@ def train(
     TrainingError where the loss is not finite (the last checkpoint stays).
     """
     with joined_world(device) as world, _repeatable(recipe, world):
+        if world.device.type == "cpu":
+            keep_freed_memory()
         split = _load_data(recipe)
         batches = ClipBatches([t.pid for t in split.train], recipe.data.sampler, recipe.training.seed)
         loader = _loader(recipe, split, batches, world)
@@ -165,8 +168,7 @@ def _loader(recipe: Recipe, split: ReidSplit, batches: ClipBatches, world: World
         cache_bytes=data.cache_mb * 1_000_000,
     )
     pinned = world.device.type == "cuda"
-    part = cast(ClipBatches, RankPart(batches, world))  # all that a loader asks of a sampler is to be iterated
-    loader = train_loader(clips, part, workers=data.workers, pin_memory=pinned)
+    loader = train_loader(clips, RankPart(batches, world), workers=data.workers, pin_memory=pinned)
     loader.worker_init_fn = _leave_signals
     return loader
 

@@ -21,7 +21,7 @@ from reid_train.data.loading import TrainBatch
 from reid_train.data.tracklet import ReidSplit
 from reid_train.distributed import World, gather_fixed, gather_rows
 from reid_train.models import build_model
-from reid_train.models.backbones import EfficientNetLite0, efficientnet_lite0, load_pretrained
+from reid_train.models.backbones import EfficientNetLite0, load_lite0, load_pretrained
 from reid_train.models.model import ReidModel
 from reid_train.optimiser import MovingAverage, build_optimiser, set_rates
 from reid_train.state import (
@@ -224,7 +224,7 @@ def build_network(recipe: Recipe, num_pids: int) -> nn.Module:
     if recipe.model.pretrained == PACKAGE:
         if not isinstance(backbone, EfficientNetLite0):
             raise ConfigError("model.pretrained: package: holds weights of the light backbone only; name a file")
-        backbone.load_state_dict(efficientnet_lite0().state_dict())
+        load_lite0(backbone)
     elif recipe.model.pretrained is not None:
         load_pretrained(backbone, Path(recipe.model.pretrained))
     return model

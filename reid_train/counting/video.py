@@ -24,6 +24,7 @@ from reid_train.data.config import IMAGENET_MEAN, IMAGENET_STD, TEST_INTERPOLATI
 from reid_train.data.images import RESAMPLING, read_image
 from reid_train.data.source import images_in, natural_key
 from reid_train.data.transforms import normalise
+from reid_train.memory import keep_freed_memory
 from reid_train.models.model import ReidModel
 
 ReadFrame: TypeAlias = Callable[[int], UInt8]
@@ -132,6 +133,8 @@ def crop_embedder(model: nn.Module, read_frame: ReadFrame, *, device: torch.devi
     another one sees clips of its own length that hold every crop, and their mean counts.
     """
     reid = cast(ReidModel, model.eval().to(device))
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
     interpolation = RESAMPLING[TEST_INTERPOLATION.get(reid.name, "bilinear")]
 
     def embed(pieces: Sequence[Piece]) -> Float32:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from pipeline.types import Int64
 from reid_train.data.clips import TEST_RULES, TRAIN_RULES
 from reid_train.data.config import TestRule, TrainRule, TransformConfig
 from reid_train.data.images import ImageReader
-from reid_train.data.samplers import ClipBatches, ClipKey, clip_rng
+from reid_train.data.samplers import ClipKey, clip_rng
 from reid_train.data.tracklet import LabelledTracklet
 from reid_train.data.transforms import transform_clip
 
@@ -148,7 +148,7 @@ def _stacked(clips: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def train_loader(
-    dataset: ClipDataset, batches: ClipBatches, *, workers: int = 0, pin_memory: bool = False
+    dataset: ClipDataset, batches: Sampler[list[ClipKey]], *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[TrainItem]:
     """Batches of `collate_train`, in the sampler's order whatever the workers. Draws nothing from torch's generator."""
     return DataLoader(

@@ -9,7 +9,7 @@ from reid_train.models.model import masked_mean
 
 def split_heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
     """(..., N, C) -> (..., h, N, C / h)."""
-    return x.reshape(*x.shape[:-1], num_heads, -1).transpose(-3, -2)
+    return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads).transpose(-3, -2)
 
 
 def join_heads(x: torch.Tensor) -> torch.Tensor:

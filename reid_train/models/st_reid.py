@@ -101,7 +101,7 @@ class STReID(nn.Module):
         images = clips.flatten(0, 1)
         both = self._described(images) + self._described(images.flip(-1))  # (N * T, channels, 6)
         frames = functional.normalize(both, dim=1).reshape(*clips.shape[:2], self.dim)
-        mean = masked_mean(frames, mask).reshape(clips.shape[0], -1, NUM_PARTS)  # (N, channels, 6)
+        mean = masked_mean(frames, mask).reshape(clips.shape[0], self.dim // NUM_PARTS, NUM_PARTS)  # (N, channels, 6)
         return functional.normalize(functional.normalize(mean, dim=1).flatten(1), dim=1)
 
     def loss_terms(self, outputs: dict[str, torch.Tensor], pids: torch.Tensor) -> dict[str, torch.Tensor]:

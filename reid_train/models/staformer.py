@@ -211,7 +211,7 @@ class STAFormer(nn.Module):
     def frame_tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """Clips (N, T, 3, H, W) -> (N, T, 768), each frame by itself: worth keeping while a tracklet grows."""
         num_frames = self._check(clips)
-        return self._tokens(*self._maps(clips)).reshape(-1, num_frames, DIM)
+        return self._tokens(*self._maps(clips)).reshape(clips.shape[0], num_frames, DIM)
 
     def embed_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Frame tokens (N, T, 768) in their order, T <= 9 -> (N, 768)."""

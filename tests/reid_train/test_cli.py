@@ -193,6 +193,29 @@ def test_count_tells_the_people_of_a_video(recipe: Path, tmp_path: Path) -> None
     assert json.loads((tmp_path / "count.json").read_text())["video_num"] == 3
 
 
+def test_count_recognises_by_the_cosine_and_forgets_after_the_windows_that_are_given(
+    recipe: Path, tmp_path: Path
+) -> None:
+    call("train", recipe, "--root", tmp_path / "people", "--output", tmp_path / "run", "--device", "cpu")
+    (tmp_path / "video").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(18):  # three windows; three people in the first and, under new numbers, in the last
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(tmp_path / f"video/{number}.png")
+    seen = [(frame, person + 3 * (frame > 6)) for frame in (*range(1, 7), *range(13, 19)) for person in (1, 2, 3)]
+    rows = [f"{frame},{number},{10 * ((number - 1) % 3)},5,9,20,1,-1,-1,-1\n" for frame, number in seen]
+    (tmp_path / "tracks.txt").write_text("".join(rows))
+    command = ("count", tmp_path / "run", tmp_path / "video", "--tracks", tmp_path / "tracks.txt", "--fps", 2)
+    for options, num_people in (
+        (("--min-cosine", -1), 3),
+        (("--min-cosine", 1), 6),
+        (("--min-cosine", -1, "--ttl-windows", 1), 6),
+        (("--min-cosine", -1, "--ttl-windows", 0), 3),
+    ):
+        code, text = call(*command, *options)
+        assert code == 0, text
+        assert f"{num_people} people" in text, options
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_whole_files_from_which_a_run_goes_on(recipe: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", COMMAND, "train", str(recipe), "--root", str(tmp_path / "people")]

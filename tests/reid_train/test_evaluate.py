@@ -11,29 +11,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import reid_train.evaluate as evaluation
 from pipeline.evaluation.retrieval import evaluate
 from pipeline.fusion.rerank import k_reciprocal
 from pipeline.types import Float32
 from pipeline.yaml_file import ConfigError
+from reid_train import ranking
 from reid_train.config import Recipe, RerankConfig, TestConfig
 from reid_train.data.clips import all_frames
 from reid_train.data.source import DataSetError
 from reid_train.data.tracklet import LabelledTracklet, ReidSplit
 from reid_train.embedding import embed_tracklets
-from reid_train.evaluate import (
-    APPEARANCE,
-    JOINT,
-    RERANKED,
-    EmbeddedSplit,
-    embed_split,
-    evaluate_split,
-    quick_scores,
-    score_split,
-    scores_dict,
-    scores_text,
-)
+from reid_train.evaluate import embed_split, evaluate_split, quick_scores, score_split
 from reid_train.models import MODELS
+from reid_train.ranking import EmbeddedSplit
+from reid_train.scores import APPEARANCE, JOINT, RERANKED, scores_dict, scores_text
 from reid_train.spatial_temporal import SpatialTemporalConfig
 from reid_train.state import Checkpoint, about_network, save_checkpoint
 from reid_train.testing import run_test
@@ -154,8 +145,8 @@ def test_the_system_s_own_average_precision_is_its_result() -> None:
 def test_chunks_of_queries_give_the_scores_of_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     split, embedded = made_split()
     whole = score_split(embedded, split, TestConfig())
-    monkeypatch.setattr(evaluation, "_CHUNK_CELLS", 2 * len(split.gallery))
-    ranker = evaluation.Ranker(embedded, split, TestConfig())
+    monkeypatch.setattr(ranking, "_CHUNK_CELLS", 2 * len(split.gallery))
+    ranker = ranking.Ranker(embedded, split, TestConfig())
     assert [(start, len(block)) for start, block in ranker.chunks()] == [(0, 2), (2, 2), (4, 2)]
     chunked = score_split(embedded, split, TestConfig())
     assert chunked.result.mAP == whole.result.mAP

@@ -17,8 +17,9 @@ from pipeline.reid.config import ReidConfig
 from pipeline.types import Clips
 from reid_train.data.config import TransformConfig
 from reid_train.data.transforms import transform_clip
-from reid_train.export import ExportError, export_onnx, run_export
+from reid_train.export import export_onnx, run_export
 from reid_train.models import MODELS, build_model
+from reid_train.onnx_file import ExportError
 from reid_train.state import Checkpoint, about_network, save_checkpoint
 from tests.reid_train.tiny import Tiny, tiny_recipe
 
@@ -155,6 +156,27 @@ def test_what_no_exporter_can_write_is_an_error_that_says_why(tmp_path: Path) ->
     with pytest.raises(ExportError, match=r"no exporter can .* torchscript: .* dynamo: "):
         export_onnx(FixedBatch(5, input_hw=(32, 16)).eval(), tmp_path / "no.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class Unscaled(Small):
+    """Has a batch norm without scale, on which the older exporter fails and prints its whole graph."""
+
+    def __init__(self, num_pids: int, **options: object) -> None:
+        super().__init__(num_pids, **options)  # type: ignore[arg-type]
+        self.unscaled = nn.BatchNorm1d(self.dim, affine=False)
+
+    def embed(self, clips: Tensor, mask: Tensor | None = None) -> Tensor:
+        vector: Tensor = self.unscaled(super().embed(clips))
+        return vector
+
+
+def test_an_exporter_that_fails_leaves_no_graph_on_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    print("before")
+    export_onnx(Unscaled(5, input_hw=(32, 16)).eval(), tmp_path / "unscaled.onnx")
+    print("after")
+    assert capfd.readouterr().out == "before\nafter\n"
 
 
 def test_a_clip_length_and_a_name_that_do_not_fit_are_refused(tmp_path: Path) -> None:

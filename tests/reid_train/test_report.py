@@ -13,7 +13,8 @@ import pytest
 from reid_train.config import RerankConfig, TestConfig
 from reid_train.data.images import ImageError
 from reid_train.data.tracklet import LabelledTracklet, ReidSplit
-from reid_train.evaluate import EmbeddedSplit, SplitScores, score_split
+from reid_train.evaluate import score_split
+from reid_train.ranking import EmbeddedSplit
 from reid_train.report import (
     CROP_HW,
     FRAME_PX,
@@ -27,6 +28,7 @@ from reid_train.report import (
     top_rankings,
     write_report,
 )
+from reid_train.scores import SplitScores
 from tests.reid_train.tiny import write_people
 
 

@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_heads": 4,
     },
     "st_reid": {"input_hw": (96, 16), "blocks": TINY},
-    "light": {"input_hw": (64, 32), "pretrained": False, "dim": 64},
+    "light": {"input_hw": (64, 32), "pretrained": False, "dim": 64, "hidden": 96, "stripes": 4},
 }
 
 
@@ -35,8 +35,9 @@ def small_model(name: str, num_pids: int = 4, *, seed: int = 0, **options: Any) 
     model = build_model(name, num_pids, **{**OPTIONS[name], **options})
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.6, 1.4)
-            nn.init.normal_(module.bias, std=0.1)
+            if module.weight.requires_grad:
+                nn.init.uniform_(module.weight, 0.6, 1.4)
+                nn.init.normal_(module.bias, std=0.1)
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     return model.eval()

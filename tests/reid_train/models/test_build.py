@@ -66,9 +66,11 @@ def test_a_clip_of_8_costs_what_the_published_network_costs(
         ("ste_nvan", {"input_hw": (128, 64)}, "multiple of 256"),
         ("ste_nvan", {"window": 0}, "window"),
         ("nvan", {"blocks": (3, 4, 6)}, "four"),
-        ("light", {"dim": 510, "pretrained": False}, "stripes 4"),
-        ("light", {"input_hw": (96, 64), "pretrained": False}, "multiple of 64"),
-        ("light", {"pool": "max", "pretrained": False}, "pool"),
+        ("light", {"dim": 0, "pretrained": False}, "must be positive"),
+        ("light", {"input_hw": (96, 64), "pretrained": False}, "multiple of 128"),
+        ("light", {"taps": (2, 16), "pretrained": False}, "0 to 15"),
+        ("light", {"taps": (4, 2), "pretrained": False}, "ascending"),
+        ("light", {"taps": (), "pretrained": False}, "taps"),
     ],
 )
 def test_options_that_can_not_be_are_refused(name: str, options: dict[str, object], message: str) -> None:

@@ -27,11 +27,13 @@ def test_a_network_keeps_the_interface(name: str) -> None:
     assert all(value.shape[-1] == NUM_PIDS for value in logits)
 
 
-@pytest.mark.parametrize("name", ["psta", "ste_nvan", "nvan", "ste_nvan_baseline", "light"])
-def test_no_clips_give_no_vectors(name: str) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_no_clips_give_no_vectors(name: str, masked: bool) -> None:
     model = small_model(name)
+    mask = torch.zeros(0, 8, dtype=torch.bool) if masked else None
     with torch.no_grad():
-        assert model.embed(small_clips(model, 0, 8)).shape == (0, model.dim)
+        assert model.embed(small_clips(model, 0, 8), mask).shape == (0, model.dim)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
