@@ -16,6 +16,7 @@ from pipeline.commands.sheet import sheet
 from pipeline.commands.simulate import simulate
 from pipeline.commands.stop import StopOnSignal
 from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, set_up_logging
+from pipeline.commands.transitions import transitions
 from pipeline.commands.verify import verify
 from pipeline.commands.why import why
 
@@ -189,6 +190,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
 
 app.command("run", help=_RUN_HELP)(run_command)
 app.add_typer(simulate, name="simulate")
+app.add_typer(transitions, name="transitions")
 app.command("associate")(associate)
 app.command("verify")(verify)
 app.command("convert")(convert)

@@ -29,6 +29,7 @@ def _table(model: type[BaseModel], prefix: str) -> str:
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
+        name = field.alias or name
         yield (
             prefix + name,
             _default(field.get_default(call_default_factory=True)),

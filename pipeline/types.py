@@ -251,6 +251,10 @@ class Event:
     ground_m: float = float("nan")  # distance on the floor, metres
     gap_s: float = float("nan")  # seconds since the identity was last seen
     margin: float = float("nan")
+    appearance: float = float("nan")  # the parts of the evidence, log-odds in nats
+    travel: float = float("nan")
+    motion: float = float("nan")
+    floor: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -138,7 +138,7 @@ def _message(model: type[BaseModel], key: KeyPath, fault: Any) -> str:
     kind = fault["type"]
     if kind == "extra_forbidden":
         owner = _model_at(model, key[:-1])
-        known = sorted(owner.model_fields) if owner else []
+        known = sorted(field.alias or name for name, field in owner.model_fields.items()) if owner else []
         return f"unknown key{near_miss(str(key[-1]), known) if known else ''}"
     if kind == "missing":
         return "is missing and has no default"

@@ -104,6 +104,7 @@ def test_a_runs_own_tracklets_and_vectors_give_the_same_identities(run_folder: P
     assert {p.name for p in out.iterdir()} == {p.name for p in run_folder.iterdir()} - {"v.npz"} | {
         "run.json",
         "report.html",
+        "transitions.json",
     }
 
 

@@ -64,7 +64,7 @@ def test_a_run_leaves_whole_tables_that_agree_with_each_other(site: Path, tmp_pa
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
         *("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv"),
-        *("events.jsonl", "run.json", "report.html", "mot", "mosaic.mp4"),
+        *("events.jsonl", "run.json", "report.html", "transitions.json", "mot", "mosaic.mp4"),
     }
     assert (out / "global_tracks.csv").read_text().splitlines()[0] == COLUMNS
     tracks, tracklets = rows(out / "global_tracks.csv"), rows(out / "tracklets.csv")
@@ -73,7 +73,10 @@ def test_a_run_leaves_whole_tables_that_agree_with_each_other(site: Path, tmp_pa
     assert all(row["global_id"] for row in tracks)
     assert {r["global_id"] for r in tracks} == {r["global_id"] for r in identities}
     per_tracklet = Counter((r["camera"], r["track_id"]) for r in tracks)
-    assert per_tracklet == {(r["camera"], r["track_id"]): int(r["num_frames"]) for r in tracklets}
+    in_rows: Counter[tuple[str, str]] = Counter()
+    for r in tracklets:  # a tracklet that was split has several
+        in_rows[r["camera"], r["track_id"]] += int(r["num_frames"])
+    assert per_tracklet == in_rows
     per_frame = Counter((r["camera"], r["frame"], r["global_id"]) for r in tracks)
     assert max(per_frame.values()) == 1
     calibrated = {r["camera"] for r in tracks if r["ground_x"]}

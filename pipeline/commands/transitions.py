@@ -67,6 +67,7 @@ def estimate(
     fps: Annotated[float | None, typer.Option(min=0.001, help="frames per second of tracks without times")] = None,
     bin_s: Annotated[float, typer.Option(min=0.001, help="width of a bin, seconds")] = 0.5,
     longest_s: Annotated[float, typer.Option(min=1.0, help="longer walks are left out, seconds")] = 3600.0,
+    first_id: Annotated[int, typer.Option(min=0, max=1, help="where the ids of people begin; 1: 0 is nobody")] = 1,
     mean_times: Annotated[
         bool,
         typer.Option(
@@ -88,6 +89,12 @@ def estimate(
 
     with reported_errors():
         num_walks, num_pairs = estimate_travel_times(
-            tracks, output, fps=fps, bin_s=bin_s, longest_s=longest_s, mean_times=mean_times
+            tracks,
+            output,
+            fps=fps,
+            bin_s=bin_s,
+            longest_s=longest_s,
+            mean_times=mean_times,
+            first_id=first_id,
         )
     out.print(f"{output}: {num_walks} walks between {num_pairs} pairs of cameras", highlight=False)

@@ -14,11 +14,14 @@ from pipeline.types import Float64
 _LOOK_BOUND = 5.0  # one look at the floor proves no more than that, one way or the other
 _MOTION_BOUND = 4.0
 _PICTURE_HEIGHTS2 = 20.0  # area of a picture in squared heights of a person
+_HEADING_BOUND = 3.0
+_SAME_HEADING = 0.5  # standard deviations per axis of a change of velocity, in heights of a person per second
+_ANY_HEADING = 1.0
 _HEIGHT_SIGMA = 0.25  # of log(height / height) across an occlusion
 _HEIGHT_SPREAD = 0.6  # the same for any two people of one picture
 
 
-def floor_log_odds(distance_m: Float64, sigma_m: Float64, area_m2: float) -> Float64:
+def floor_log_odds(distance_m: Float64, sigma_m: Float64, area_m2: float | Float64) -> Float64:
     """Two feet seen at one moment, `distance_m` apart with the standard deviation `sigma_m` per axis.
 
     Same: a round normal; different: anywhere on `area_m2`. NaN distances say nothing. The larger the uncertainty
@@ -41,6 +44,16 @@ def motion_log_odds(offset: Float64, sigma: Float64, log_height_ratio: Float64) 
     size = size + math.log(_HEIGHT_SPREAD / _HEIGHT_SIGMA)
     odds = np.clip(place + size, -_MOTION_BOUND, _MOTION_BOUND)
     return np.asarray(np.where(np.isfinite(odds), odds, 0.0), np.float64)
+
+
+def heading_log_odds(change: Float64) -> Float64:
+    """How a lost person and one who begins to be seen differ in velocity, `change` in heights per second (length).
+
+    Two round normals: one person keeps the pace and the direction, two people walk as they like.
+    """
+    precision = 1 / _SAME_HEADING**2 - 1 / _ANY_HEADING**2
+    odds = 2 * math.log(_ANY_HEADING / _SAME_HEADING) - 0.5 * change**2 * precision
+    return np.asarray(np.clip(odds, -_HEADING_BOUND, _HEADING_BOUND), np.float64)
 
 
 def walk_log_odds(distance_m: Float64, sigma_m: Float64, area_m2: float) -> Float64:

@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import Fuser
 from pipeline.fusion.online import OnlineFuser
+from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust
+from pipeline.fusion.travel_file import TRANSITIONS_FILE, load_travel, save_travel
+from pipeline.fusion.zones import Zones
 from pipeline.geometry.camera import GroundCamera
 
 
 def build_fuser(
-    config: FusionConfig, cameras: Sequence[GroundCamera | None], overlaps: frozenset[tuple[int, int]], dim: int
+    config: FusionConfig,
+    cameras: Sequence[GroundCamera | None],
+    overlaps: frozenset[tuple[int, int]],
+    dim: int,
+    memory: TravelMemory | None = None,
 ) -> Fuser:
     """A fuser for `cameras` (by camid, None where not calibrated), of which the pairs `overlaps` look at one place.
 
-    dim: length of the appearance vectors. Raises ValueError for a pair that names a camera which does not exist.
+    dim: length of the appearance vectors. memory: what is known of travel times, which the fuser goes on learning.
+    Raises ValueError for a pair that names a camera which does not exist.
     """
     for pair in sorted(overlaps):
         if not all(0 <= camid < len(cameras) for camid in pair) or pair[0] == pair[1]:
             raise ValueError(f"overlaps: {pair} is no pair of two of the {len(cameras)} cameras")
-    return OnlineFuser(config, cameras, overlaps, dim)
+    memory = memory or TravelMemory(config, ("",) * len(cameras))
+    return OnlineFuser(config, cameras, overlaps, dim, travel=memory.travel, zones=memory.zones)
+
+
+class TravelMemory:
+    """The travel times of a site from run to run: read at the start, learned by the fuser, written at the end."""
+
+    def __init__(
+        self,
+        config: FusionConfig,
+        camera_names: Sequence[str],
+        given: Iterable[GivenTravel] = (),
+        base_dir: Path = Path(),
+    ) -> None:
+        """camera_names: by camid. given: what cams.yaml says. base_dir: of the path `config.transitions`.
+
+        Raises TransitionsFileError for a file that can not be used.
+        """
+        self._names = tuple(camera_names)
+        trust = CAMERAS_ONLY if config.travel == "cameras" else TravelTrust()
+        self.travel = TravelModel(len(self._names), config.travel_memory, trust, given)
+        self.zones = Zones(len(self._names))
+        if config.transitions:
+            load_travel(base_dir / config.transitions, self._names, self.travel, self.zones, config.travel_memory)
+
+    def save(self, folder: Path) -> None:
+        """Write transitions.json into the folder. Raises OSError."""
+        save_travel(folder / TRANSITIONS_FILE, self._names, self.travel, self.zones)

@@ -10,6 +10,8 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.types import Float32, Float64
 
 _MAX_WEIGHT = 1000.0  # older samples fade from here on
+_SHIFT_STD = 0.3  # of the share that a change of camera costs, before links have taught better
+_LEAST_SPAN = 0.02  # where all look alike a change of camera can not be measured
 _FAR = 3.5  # standard deviations; beyond them a sample is pulled in, as a pair that was judged wrongly
 
 
@@ -53,15 +55,23 @@ class SimilarityCalibration:
         self.different_within = RunningNormal(config.different_mean, config.different_std, weight)
         self.different_across = RunningNormal(config.different_mean, config.different_std, weight)
         self.same = RunningNormal(config.same_mean, config.same_std, weight)
+        self.shift = RunningNormal(config.camera_shift, _SHIFT_STD, config.shift_weight)
 
     def log_odds(self, similarity: Float32 | Float64, across: bool) -> Float64:
         """log p(similarity | same) / p(similarity | different), of the shape of `similarity`, bounded."""
         different = self.different_across if across else self.different_within
         mean, std = self.same.mean, max(self.same.std, 0.5 * different.std)
         if across:
-            mean -= self._config.camera_shift * max(0.0, mean - different.mean)
-            std = max(std, different.std)
+            span = max(0.0, mean - different.mean)
+            mean -= max(self.shift.mean, 0.0) * span
+            std = max(std, self.shift.std * span)
         return normal_log_odds(similarity, (mean, std), (different.mean, different.std), self._config.outlier_share)
+
+    def linked(self, similarity: float, probability: float) -> None:
+        """Two sightings by different cameras with this cosine were taken for one person, with this probability."""
+        span = self.same.mean - self.different_across.mean
+        if span > _LEAST_SPAN and math.isfinite(similarity):
+            self.shift.update(np.array([(self.same.mean - similarity) / span]), probability)
 
 
 def normal_log_odds(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipeline.settings import Settings
@@ -11,16 +13,25 @@ class FusionConfig(Settings):
     """How tracklets of all cameras become identities. All evidence is counted in log-odds (nats)."""
 
     # Decisions
-    link_confidence: float = Field(
-        0.5, gt=0, lt=1, description="A tracklet joins an identity from this probability on; else it founds a new one."
-    )
-    merge_confidence: float = Field(
-        0.9, gt=0, lt=1, description="Two identities become one from this probability on, when nothing forbids it."
+    false_merge_rate: float = Field(
+        0.15,
+        gt=0,
+        le=0.5,
+        description="Share of links that may be wrong. Lower: fewer people share an id, more people get several. Two "
+        "identities become one where that is wrong with at most this probability.",
     )
     open_s: float = Field(
         4 * 3600.0,
         gt=0,
         description="How long an unseen identity waits for re-entry; who comes back later is somebody new.",
+    )
+    resolve: Literal["off", "end"] = Field(
+        "off",
+        description="'end': when all footage is in, identities are made anew from all evidence together. Costs memory "
+        "for `resolve_capacity` tracklets and up to minutes; identities then close at the end.",
+    )
+    resolve_capacity: int = Field(
+        20_000, ge=1, description="Tracklets remembered for that; of more the oldest stay who they were."
     )
     revise_s: float = Field(
         300.0, ge=0, description="For how long after it began an identity may still be merged into an older one."
@@ -51,8 +62,10 @@ class FusionConfig(Settings):
         0.3,
         ge=0,
         lt=1,
-        description="Share of the way from 'one person' to 'different people' that a change of camera costs.",
+        description="Share of the way from 'one person' to 'different people' that a change of camera costs, until "
+        "links have taught better.",
     )
+    shift_weight: float = Field(10.0, ge=0, description="How many links that expectation weighs; large values pin it.")
     outlier_share: float = Field(
         0.02, gt=0, lt=0.5, description="Share of similarities that say nothing; bounds what appearance can prove."
     )
@@ -66,12 +79,33 @@ class FusionConfig(Settings):
         0.5, ge=0, description="... and fall on as (1 + gap / return_s) to minus this power (0.5: 1/sqrt)."
     )
 
+    travel: Literal["zones", "cameras", "off"] = Field(
+        "zones",
+        description="Learn how long people take from one border of a picture to another (`zones`), only from camera to "
+        "camera (`cameras`), or do not use travel times (`off`).",
+    )
+    travel_memory: float = Field(
+        200.0, ge=2, description="Travel times between two zones are learned from about the last so many transits."
+    )
+    transitions: str = Field(
+        "",
+        description="`transitions.json` of an earlier run of these cameras, or one that `transitions estimate` made: "
+        "travel times to begin with. Relative to pipeline.yaml; empty: everything is learned anew.",
+    )
+    lateness_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="Frames that reach the association out of order are waited for so long, by their own times, and "
+        "put in order; later ones are dropped. 0: frames are taken as they come, which the runners keep in order.",
+    )
+
     # Motion: a tracklet that begins near where another one has just ended.
     motion_s: float = Field(3.0, ge=0, description="Longest gap that motion can bridge; 0 switches motion off.")
     motion_sigma: float = Field(0.3, gt=0, description="Error of a predicted foot point, in heights of the person.")
     motion_sigma_per_s: float = Field(0.5, ge=0, description="How that error grows per second of gap, in heights.")
     handover_s: float = Field(
-        0.5, ge=0, description="For so long a tracker may hang on to something else while the person has a new id."
+        1.0, ge=0, description="For so long a tracker may hang on to something else while the person has a new id."
     )
 
     # Floor: tracklets seen at the same time by calibrated cameras whose views overlap.
@@ -87,7 +121,36 @@ class FusionConfig(Settings):
         1.5, gt=0, description="After so long of clear disagreement on the floor a tracklet leaves its identity."
     )
 
+    # Slips: a tracklet that begins to look like somebody else
+    slip_log_odds: float = Field(
+        -4.0,
+        le=0,
+        description="A clip of at most these log-odds to show its tracklet's person splits the tracklet.",
+    )
+
     # Gallery
     num_exemplars: int = Field(6, ge=1, le=64, description="Vectors kept per identity, one for each of its cameras.")
     num_neighbours: int = Field(32, ge=1, description="Nearest vectors looked up per tracklet.")
     capacity: int = Field(20_000, ge=1, description="Open identities kept; the longest unseen one closes first.")
+
+    # Learned floor: of cameras that overlap and are not calibrated.
+    learn_floor: bool = Field(True, description="Learn a common floor for overlapping uncalibrated cameras.")
+    learn_every_s: float = Field(
+        20.0, gt=0, description="How often a pair of cameras has its turn; an unknown pair at growing distances."
+    )
+    learn_window_s: float = Field(300.0, ge=10, description="People seen for so long back are learned from.")
+    learn_min_people: int = Field(
+        4, ge=3, description="A learned floor is used only if so many people fit the floor made without them, ..."
+    )
+    learn_min_share: float = Field(
+        0.7, gt=0, le=1, description="... which must be this share of all matched people, ..."
+    )
+    learn_min_gain: float = Field(
+        1.5, ge=1, description="... if it explains people so many times as well as the best mirrored floor does, ..."
+    )
+    learn_max_residual: float = Field(
+        0.4, gt=0, description="... and if held-out feet are this close to it at the median, in heights of the person."
+    )
+    decide_s: float = Field(
+        3.0, gt=0, description="A tracklet without a clip is decided after so long in view; others at their first clip."
+    )

@@ -42,7 +42,10 @@ def cannot_be_one(
                 if -apart_s >= handover_s or not _hands_over(a, b):
                     return True
             elif (
-                -apart_s >= simultaneous_s and (a.camid, b.camid) not in overlaps and (b.camid, a.camid) not in overlaps
+                -apart_s >= simultaneous_s
+                and (a.camid, b.camid) not in overlaps
+                and (b.camid, a.camid) not in overlaps
+                and (-apart_s >= handover_s or not _hands_over(a, b))
             ):
                 return True
     return False

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.assignment import assign
 from pipeline.fusion.affinity import posterior
+from pipeline.fusion.archive import TrackletArchive
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.evidence import Evidence, Scores
 from pipeline.fusion.floor import FloorAgreement
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.store import TrackletStore
-from pipeline.types import Event, EventKind, Int64
+from pipeline.fusion.threshold import LinkThreshold
+from pipeline.fusion.travel import TravelModel
+from pipeline.types import Event, EventKind, Float32, Int64
 
 _LINGER = 4.0  # an ended tracklet stays in the store for so many times `motion_s`, to be continued by another one
+_WORTH_BELIEVING = 0.5  # chances below teach nothing of what a change of camera does to looks
+_SLIP_CONFIDENCE = 0.9  # of an identity that a tracklet's change of looks founds
 _MOMENT_S = 1e-4  # shorter than any frame, longer than times are rounded to
 _DISAGREEMENT = -2.0  # mean log-odds on the floor from which two tracklets are clearly not one person
 
@@ -35,13 +40,19 @@ class Decisions:
         book: IdentityBook,
         floor: FloorAgreement,
         evidence: Evidence,
+        travel: TravelModel,
+        archive: TrackletArchive | None = None,
     ) -> None:
+        """archive: where tracklets go that are over, if anybody wants them."""
         self._config = config
+        self._archive = archive
         self._store = store
         self._gallery = gallery
         self._book = book
         self._floor = floor
         self._evidence = evidence
+        self._travel = travel
+        self._threshold = LinkThreshold(config.false_merge_rate)
         self._member_of: dict[int, Member] = {}  # by slot
         self._reviewed_s = -math.inf
         self._now_s = -math.inf
@@ -64,6 +75,7 @@ class Decisions:
             self._store.ended[slot] = True
             if slot in self._member_of:
                 self._member_of[slot].open = False
+                self._member_of[slot].exit_zone = self._evidence.zone(slot, entry=False)
 
     def step(self, now_s: float, changed: Iterable[int]) -> None:
         """Bring all identities up to date. changed: ids that have got new clips."""
@@ -79,19 +91,22 @@ class Decisions:
         linger_s = min(_LINGER * self._config.motion_s, self._config.stale_s)
         gone = self._store.ended[slots] & (self._store.last_s[slots] < now_s - linger_s)
         for slot in slots[gone].tolist():
+            self._keep(slot)
             self._member_of.pop(slot).slot = -1
             self._floor.clear(slot)
             self._store.release(slot)
 
     def _decide(self) -> None:
-        """Link or found, by one assignment over all undecided tracklets that have a clip or have ended.
+        """Link or found, by one assignment over all undecided tracklets that have a clip, have ended, or have been in
+        view for `decide_s`.
 
         Two tracklets that overlapping cameras see at once may be one person, which a one-to-one assignment can not
         say: whoever lost the best candidate to another one tries again in the next round.
         """
         store = self._store
         slots = store.slots()
-        waiting = slots[(store.global_id[slots] == 0) & ((store.num_clips[slots] > 0) | store.ended[slots])]
+        long = store.last_s[slots] - store.first_s[slots] >= self._config.decide_s
+        waiting = slots[(store.global_id[slots] == 0) & ((store.num_clips[slots] > 0) | store.ended[slots] | long)]
         waiting = waiting[np.lexsort((store.track_id[waiting], store.camid[waiting]))]
         while len(waiting):
             parties = [self._evidence.tracklet(slot) for slot in waiting.tolist()]
@@ -114,45 +129,65 @@ class Decisions:
         """
         if not scores.log_odds.shape[1]:
             return [], []
-        threshold = _log_odds(self._config.link_confidence)
         old = self._store.first_s[slots] < self._now_s - self._config.revise_s
         best = scores.log_odds.argmax(axis=1)
         rows = np.arange(len(slots))
-        wait = scores.pending[rows, best] & (scores.log_odds[rows, best] > threshold)
+        wait = scores.pending[rows, best] & (scores.log_odds[rows, best] > 0)
         wait &= ~self._store.ended[slots] & ~old
         allowed = np.where(scores.pending | (wait | old)[:, None], -np.inf, scores.log_odds)
-        rows, cols = assign(-allowed, -threshold)
-        top = allowed[rows, cols] >= allowed[rows].max(axis=1, initial=-np.inf)
-        return list(zip(rows[top].tolist(), cols[top].tolist(), strict=True)), np.flatnonzero(wait).tolist()
+        rows, cols = assign(-allowed, 0.0)
+        linked = []
+        for row, col in zip(rows.tolist(), cols.tolist(), strict=True):
+            chance = float(posterior(allowed[row])[0][col])
+            if allowed[row, col] >= allowed[row].max() and chance >= self._threshold.value:
+                linked.append((row, col))
+        return linked, np.flatnonzero(wait).tolist()
 
     def _link(self, slot: int, candidates: list[int], scores: Scores, row: int, col: int) -> None:
         gid = candidates[col]
+        self._learn(slot, scores, row)
         confidence, other_id, margin = _ranking(candidates, scores, row, col)
         self._book.join(gid, self._new_member(slot))
         self._wear(slot, gid, confidence)
-        self._events.append(
-            Event(
-                "link",
-                self._now_s,
-                gid,
-                camid=int(self._store.camid[slot]),
-                track_id=int(self._store.track_id[slot]),
-                other_id=other_id,
-                confidence=confidence,
-                similarity=float(scores.similarity[row, col]),
-                ground_m=float(scores.ground_m[row, col]),
-                gap_s=float(scores.gap_s[row, col]),
-                margin=margin,
-            )
+        event = Event(
+            "link",
+            self._now_s,
+            gid,
+            camid=int(self._store.camid[slot]),
+            track_id=int(self._store.track_id[slot]),
+            other_id=other_id,
+            confidence=confidence,
+            margin=margin,
         )
+        self._events.append(replace(event, **scores.evidence(row, col)))
         self._hand_over(gid)
 
+    def _learn(self, slot: int, scores: Scores, row: int) -> None:
+        """What the decision on a tracklet teaches of travel times: who it may be counts as probable as that is."""
+        goal = self._evidence.zone(slot, entry=True)
+        self._travel.arrive(goal)
+        chances, _ = posterior(scores.log_odds[row])
+        self._threshold.see(float(chances.max(initial=0.0)))
+        told = scores.left_at[row] >= 0
+        for col in np.flatnonzero((chances >= _WORTH_BELIEVING) & np.isfinite(scores.across[row])).tolist():
+            self._evidence.linked(float(scores.across[row, col]), float(chances[col]))
+        self._travel.learn(scores.left_at[row, told], goal, scores.gap_s[row, told], chances[told])
+
     def _found(self, slot: int, candidates: list[int], scores: Scores, row: int) -> None:
+        self._learn(slot, scores, row)
         confidence, other_id, margin = _ranking(candidates, scores, row, -1)
         self._new_identity("create", slot, self._now_s, confidence, other_id=other_id, margin=margin)
 
     def _new_identity(
-        self, kind: EventKind, slot: int, time_s: float, confidence: float, *, other_id: int, margin: float
+        self,
+        kind: EventKind,
+        slot: int,
+        time_s: float,
+        confidence: float,
+        *,
+        other_id: int,
+        margin: float,
+        similarity: float = math.nan,
     ) -> None:
         identity = self._book.found(self._new_member(slot))
         self._wear(slot, identity.global_id, confidence)
@@ -166,6 +201,7 @@ class Decisions:
                 track_id=track_id,
                 other_id=other_id,
                 confidence=confidence,
+                similarity=similarity,
                 margin=margin,
             )
         )
@@ -174,7 +210,8 @@ class Decisions:
         store = self._store
         first_s, last_s = float(store.first_s[slot]), float(store.last_s[slot])
         camid, track_id = int(store.camid[slot]), int(store.track_id[slot])
-        member = Member(camid, track_id, first_s, last_s, slot, open=not store.ended[slot])
+        zones = self._evidence.zone(slot, entry=True), self._evidence.zone(slot, entry=False)
+        member = Member(camid, track_id, first_s, last_s, slot, not store.ended[slot], *zones)
         self._member_of[slot] = member
         return member
 
@@ -186,65 +223,71 @@ class Decisions:
 
     def _merge(self, review: Iterable[int]) -> None:
         """Young identities that turn out to be another one. The lower number stays."""
-        threshold = _log_odds(self._config.merge_confidence)
-        for gid in sorted(review):
-            while gid in self._book and self._book[gid].first_s >= self._now_s - self._config.revise_s:
-                party = self._evidence.identity(self._book[gid])
-                candidates = [other for other in self._evidence.candidates([party]) if other != gid]
-                scores = self._evidence.score([party], candidates)
-                allowed = np.where(scores.pending, -np.inf, scores.log_odds)[0]
-                best = int(allowed.argmax()) if candidates else -1
-                if best < 0 or allowed[best] < threshold:
-                    break
-                confidence, _, margin = _ranking(candidates, scores, 0, best)
-                if confidence < self._config.merge_confidence:
-                    break
-                kept, gone = min(gid, candidates[best]), max(gid, candidates[best])
-                self._book.merge(kept, gone)
-                self._gallery.merge(kept, gone)
-                slots = self._store.slots()
-                moved = slots[self._store.global_id[slots] == gone]
-                self._store.global_id[moved] = kept
-                self._store.confidence[moved] = np.minimum(self._store.confidence[moved], confidence)
-                self._events.append(
-                    Event(
-                        "merge",
-                        self._now_s,
-                        kept,
-                        other_id=gone,
-                        confidence=confidence,
-                        similarity=float(scores.similarity[0, best]),
-                        ground_m=float(scores.ground_m[0, best]),
-                        gap_s=float(scores.gap_s[0, best]),
-                        margin=margin,
-                    )
-                )
-                self._hand_over(kept)
-                gid = kept
+        least = 1 - self._config.false_merge_rate
+        young_s = self._now_s - self._config.revise_s
+        queue = sorted(gid for gid in set(review) if gid in self._book and self._book[gid].first_s >= young_s)
+        while queue:
+            parties = [self._evidence.identity(self._book[gid]) for gid in queue]
+            candidates = self._evidence.candidates(parties)
+            scores = self._evidence.score(parties, candidates)
+            scores.log_odds[np.array(queue)[:, None] == np.array(candidates)] = -np.inf  # itself
+            allowed = np.where(scores.pending, -np.inf, scores.log_odds)
+            changed: set[int] = set()  # in this round: what was compared with them holds no more
+            for row, gid in enumerate(queue):
+                best = int(allowed[row].argmax()) if candidates else -1
+                if best < 0 or allowed[row, best] < math.log(least / (1 - least)) or gid in changed:
+                    continue
+                other = candidates[best]
+                confidence, _, margin = _ranking(candidates, scores, row, best)
+                if other not in changed and confidence >= least:
+                    self._unite(min(gid, other), max(gid, other), scores, (row, best), confidence, margin)
+                    changed |= {gid, other}
+            queue = sorted(gid for gid in changed if gid in self._book and self._book[gid].first_s >= young_s)
+
+    def _unite(
+        self, kept: int, gone: int, scores: Scores, at: tuple[int, int], confidence: float, margin: float
+    ) -> None:
+        self._book.merge(kept, gone)
+        self._gallery.merge(kept, gone)
+        slots = self._store.slots()
+        moved = slots[self._store.global_id[slots] == gone]
+        self._store.global_id[moved] = kept
+        self._store.confidence[moved] = np.minimum(self._store.confidence[moved], confidence)
+        event = Event(
+            "merge",
+            self._now_s,
+            kept,
+            other_id=gone,
+            confidence=confidence,
+            margin=margin,
+        )
+        self._events.append(replace(event, **scores.evidence(*at)))
+        self._hand_over(kept)
 
     def _hand_over(self, gid: int) -> None:
-        """Where two tracklets of one camera met in an identity, what the earlier one showed from then on is nobody's.
+        """Where a tracklet of an identity went on while the next one had begun, the rest of it is nobody's.
 
-        It becomes an identity of its own, so that no identity is in two places of a picture.
+        That rest becomes an identity of its own, so that none is in two places of a picture, nor in two cameras that
+        do not overlap.
         """
-        members = sorted(self._book[gid].members, key=lambda m: (m.camid, m.first_s, m.track_id))
-        for earlier, later in itertools.pairwise(members):
-            if earlier.camid != later.camid or earlier.last_s < later.first_s:
-                continue
-            rest = Member(earlier.camid, earlier.track_id, later.first_s, earlier.last_s, slot=-1, open=False)
-            earlier.last_s = math.nextafter(later.first_s, -math.inf)
-            identity = self._book.found(rest)
-            self._events.append(
-                Event(
-                    "split",
-                    later.first_s,
-                    identity.global_id,
-                    camid=earlier.camid,
-                    track_id=earlier.track_id,
-                    other_id=gid,
-                    confidence=0.5,
+        members = sorted(self._book[gid].members, key=lambda m: (m.first_s, m.camid, m.track_id))
+        for place, later in enumerate(members):
+            for earlier in members[:place]:
+                if earlier.last_s < later.first_s or not self._evidence.exclude(earlier, later):
+                    continue
+                rest = Member(earlier.camid, earlier.track_id, later.first_s, earlier.last_s, slot=-1, open=False)
+                earlier.last_s, earlier.exit_zone = math.nextafter(later.first_s, -math.inf), -1
+                self._events.append(
+                    Event(
+                        "split",
+                        later.first_s,
+                        self._book.found(rest).global_id,
+                        camid=earlier.camid,
+                        track_id=earlier.track_id,
+                        other_id=gid,
+                        confidence=0.5,
+                    )
                 )
-            )
 
     def _split(self) -> None:
         """Tracklets that clearly stand elsewhere than the others of their identity leave it, one per identity and step.
@@ -270,12 +313,39 @@ class Decisions:
 
     def _leave(self, slot: int, gid: int, others: Int64, mean: float) -> None:
         store = self._store
+        until_s = max(self._floor.agreed_at_s(slot, others), self._member_of[slot].first_s)
+        self._restart(slot, until_s)
+        confidence = float(posterior(np.array([mean]))[1])
+        self._new_identity("split", slot, store.first_s[slot], confidence, other_id=gid, margin=-mean)
+
+    def slip(self, slot: int, vector_sum: Float32) -> None:
+        """A decided tracklet looks like somebody else in its newest clip (D,), so since the last one that did not."""
+        store = self._store
+        gid = int(store.global_id[slot])
+        self._restart(slot, max(float(store.clip_s[slot]), self._member_of[slot].first_s))
+        store.add_vectors(np.array([slot]), vector_sum[None], np.ones(1, np.float32), self._now_s)
+        self._floor.clear(slot)
+        similarity, from_s = self._evidence.likeness(slot, gid), float(store.first_s[slot])
+        self._new_identity(
+            "split", slot, from_s, _SLIP_CONFIDENCE, other_id=gid, margin=math.nan, similarity=similarity
+        )
+
+    def _restart(self, slot: int, until_s: float) -> None:
+        """The tracklet belongs to its identity until then, and to nobody yet from the next moment on."""
+        self._keep(slot, until_s)
         member = self._member_of[slot]
-        until_s = max(self._floor.agreed_at_s(slot, others), member.first_s)
-        member.last_s, member.open, member.slot = until_s, False, -1
-        from_s = until_s + _MOMENT_S
-        store.restart(slot, from_s)
-        self._new_identity("split", slot, from_s, float(posterior(np.array([mean]))[1]), other_id=gid, margin=-mean)
+        member.last_s, member.open, member.slot, member.exit_zone = until_s, False, -1, -1
+        self._store.restart(slot, until_s + _MOMENT_S)
+
+    def keep_rest(self) -> None:
+        """All that is left goes to the archive."""
+        for slot in self._store.slots().tolist():
+            self._keep(slot)
+
+    def _keep(self, slot: int, until_s: float | None = None) -> None:
+        if self._archive is not None:
+            zones = self._evidence.zone(slot, entry=True), self._evidence.zone(slot, entry=False)
+            self._archive.keep(self._store, self._floor, slot, zones, until_s)
 
     def _close(self) -> None:
         self._book.prune(self._now_s - self._config.revise_s)
@@ -290,10 +360,6 @@ class Decisions:
                     self._member_of[member.slot].slot = -1
             self._gallery.remove(gid)
             self._events.append(Event("close", self._now_s, gid, gap_s=self._now_s - gone.last_s))
-
-
-def _log_odds(probability: float) -> float:
-    return math.log(probability / (1 - probability))
 
 
 def _ranking(candidates: list[int], scores: Scores, row: int, col: int) -> tuple[float, int, float]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from pipeline.fusion.affinity import motion_log_odds, return_log_odds, walk_log_odds
+from pipeline.fusion.affinity import return_log_odds
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.constraints import Presence, cannot_be_one
 from pipeline.fusion.floor import FloorAgreement
 from pipeline.fusion.gallery import Gallery
-from pipeline.fusion.identities import Identity, IdentityBook
+from pipeline.fusion.identities import Identity, IdentityBook, Member
+from pipeline.fusion.motion import HEADING_S, moved_log_odds, walked_log_odds
 from pipeline.fusion.store import TrackletStore
-from pipeline.geometry.boxes import foot_point
+from pipeline.fusion.travel import Stays, TravelModel
+from pipeline.fusion.zones import Zones
 from pipeline.types import BoolMask, Float32, Float64, Int64
 
-_LONGEST_GLIDE_S = 1.0  # a lost person is taken to walk on for so long, then to stand
-_WALK_SPEED_SIGMA = 0.8  # m/s per axis, of a person whose way was not seen
+_HOPELESS = -7.0  # log-odds that no travel time can make good
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,8 @@ class Party:
     camid: Int64  # (E,)
     first_s: float
     last_s: float
+    entry_zone: int
+    exit_zone: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,20 @@ class Scores:
     similarity: Float64
     ground_m: Float64
     gap_s: Float64
+    appearance: Float64  # log-odds of the parts of the evidence
+    travel: Float64
+    motion: Float64
+    floor: Float64
+    across: Float64  # cosine of sightings by different cameras alone
+    left_at: Int64  # zone where the earlier one of the two left, -1: unknown, or they were in view at once
+
+    def evidence(self, row: int, col: int) -> dict[str, Any]:
+        """What an event says of one comparison."""
+        tables = {name: getattr(self, name) for name in _TOLD}
+        return {name: float(table[row, col]) for name, table in tables.items()}
+
+
+_TOLD = ("similarity", "ground_m", "gap_s", "appearance", "travel", "motion", "floor")
 
 
 class Evidence:
@@ -59,6 +77,8 @@ class Evidence:
         book: IdentityBook,
         floor: FloorAgreement,
         calibration: SimilarityCalibration,
+        zones: Zones,
+        travel: TravelModel,
     ) -> None:
         self._config = config
         self._overlaps = overlaps
@@ -67,6 +87,8 @@ class Evidence:
         self._book = book
         self._floor = floor
         self._calibration = calibration
+        self._zones = zones
+        self._travel = travel
 
     def tracklet(self, slot: int) -> Party:
         """The party of one undecided tracklet."""
@@ -82,6 +104,8 @@ class Evidence:
             camid=np.full(len(vector), camid, np.int64),
             first_s=first_s,
             last_s=last_s,
+            entry_zone=self.zone(slot, entry=True),
+            exit_zone=self.zone(slot, entry=False),
         )
 
     def identity(self, identity: Identity) -> Party:
@@ -95,7 +119,45 @@ class Evidence:
             camid=camid,
             first_s=identity.first_s,
             last_s=identity.last_s,
+            entry_zone=identity.entry_zone,
+            exit_zone=int(self._exit_zones([identity])[0]),
         )
+
+    def linked(self, similarity: float, probability: float) -> None:
+        """A decision that teaches the calibration."""
+        self._calibration.linked(similarity, probability)
+
+    def exclude(self, one: Member, other: Member) -> bool:
+        """Whether nobody can be in these two tracklets at one time, each until it was last seen."""
+        return cannot_be_one(
+            (one.presence(as_seen=True),), (other.presence(as_seen=True),), self._overlaps, self._config.simultaneous_s
+        )
+
+    def likeness(self, slot: int, global_id: int) -> float:
+        """Cosine of a tracklet of the store and the mean of an identity's exemplars, NaN where there are none."""
+        vector, _, _ = self._gallery.exemplars([global_id])
+        return float((vector @ self._store.vectors(np.array([slot]))[0]).mean()) if len(vector) else float("nan")
+
+    def zone(self, slot: int, *, entry: bool) -> int:
+        """Where a tracklet of the store came in, or where it was last seen."""
+        box = (self._store.entry_xyxy if entry else self._store.exit_xyxy)[slot]
+        return int(self._zones.zone(self._store.camid[slot : slot + 1], box[None])[0])
+
+    def _exit_zones(self, identities: Sequence[Identity]) -> Int64:
+        """(C,) where each identity was last seen."""
+        zones, live = np.full(len(identities), -1, np.int64), []
+        for place, identity in enumerate(identities):
+            last = identity.latest()
+            if last is None:
+                zones[place] = identity.exit_zone
+            elif last.open and last.slot >= 0:
+                live.append((place, last.slot))
+            else:
+                zones[place] = last.exit_zone
+        if live:
+            places, slots = np.array(live, np.int64).T
+            zones[places] = self._zones.zone(self._store.camid[slots], self._store.exit_xyxy[slots])
+        return zones
 
     def candidates(self, parties: Sequence[Party]) -> list[int]:
         """Identities worth a look, ascending: similar ones, and all that wear a tracklet of the store."""
@@ -109,30 +171,50 @@ class Evidence:
         """Compare every party with every identity; an identity is not compared with itself by the caller."""
         shape = len(parties), len(global_ids)
         identities = [self._book[gid] for gid in global_ids]
-        looks, similarity = self._appearance(parties, global_ids)
+        looks, similarity, across = self._appearance(parties, global_ids)
         floor, ground_m = self._on_floor(parties, identities)
         gap_s = self._gaps(parties, identities)
         config = self._config
         prior = return_log_odds(gap_s, config.return_log_odds, config.return_s, config.return_decay)
-        log_odds = prior + looks + floor + self._motion(parties, identities)
+        motion = self._motion(parties, identities)
+        log_odds = prior + looks + floor + motion
+        travel, left_at = self._travelled(parties, identities, gap_s, log_odds > _HOPELESS)
+        log_odds += travel
         pending = np.zeros(shape, np.bool_)
         for row, party in enumerate(parties):
             for col in np.flatnonzero(log_odds[row] > -config.floor_max_looks):
                 members = identities[col].members
-                if self._clash(party.presences, tuple(m.presence() for m in members)):
-                    pending[row, col] = not self._clash(party.seen, tuple(m.presence(as_seen=True) for m in members))
+                seen = tuple(m.presence(as_seen=True) for m in members)
+                if self._too_fast(party.seen, seen):
+                    log_odds[row, col] = -np.inf
+                elif self._clash(party.presences, tuple(m.presence() for m in members)):
+                    pending[row, col] = not self._clash(party.seen, seen)
                     if not pending[row, col]:
                         log_odds[row, col] = -np.inf
-        return Scores(log_odds, pending, similarity, ground_m, gap_s)
+        return Scores(log_odds, pending, similarity, ground_m, gap_s, looks, travel, motion, floor, across, left_at)
+
+    def _too_fast(self, one: tuple[Presence, ...], other: tuple[Presence, ...]) -> bool:
+        """Whether somebody would have got from one camera to another sooner than anybody can."""
+        if not self._travel.has_least or not one or not other:
+            return False
+        columns = [
+            (np.array([stay.camid for stay in stays]), *np.array([(stay.first_s, stay.last_s) for stay in stays]).T)
+            for stays in (one, other)
+        ]
+        rows: Stays = (columns[0][0][:, None], columns[0][1][:, None], columns[0][2][:, None])
+        return bool(self._travel.too_fast(rows, (columns[1][0], columns[1][1], columns[1][2])).any())
 
     def _clash(self, one: tuple[Presence, ...], other: tuple[Presence, ...]) -> bool:
         return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s, self._config.handover_s)
 
-    def _appearance(self, parties: Sequence[Party], global_ids: Sequence[int]) -> tuple[Float64, Float64]:
-        """-> log-odds (R, C), the mean over all pairs of exemplars; cosine (R, C). 0 and NaN where there are none."""
+    def _appearance(self, parties: Sequence[Party], global_ids: Sequence[int]) -> tuple[Float64, Float64, Float64]:
+        """-> log-odds (R, C), the mean over all pairs of exemplars; cosine (R, C), and that of different cameras alone.
+
+        0 and NaN where there are none.
+        """
         vector, camid, owner = self._gallery.exemplars(global_ids)
         log_odds = np.zeros((len(parties), len(global_ids)))
-        similarity = np.full(log_odds.shape, np.nan)
+        similarity, between = np.full(log_odds.shape, np.nan), np.full(log_odds.shape, np.nan)
         known, places, count = np.unique(owner, return_index=True, return_counts=True)
         for row, party in enumerate(parties):
             if not len(party.vector) or not len(vector):
@@ -140,10 +222,14 @@ class Evidence:
             cosine = party.vector @ vector.T
             within = self._calibration.log_odds(cosine, across=False)
             across = self._calibration.log_odds(cosine, across=True)
-            odds = np.where(party.camid[:, None] == camid[None], within, across).mean(axis=0)
+            here = party.camid[:, None] == camid[None]
+            odds = np.where(here, within, across).mean(axis=0)
+            pairs = np.add.reduceat((~here).sum(axis=0), places)
+            total = np.add.reduceat(np.where(here, 0.0, cosine).sum(axis=0), places)
+            between[row, known[pairs > 0]] = total[pairs > 0] / pairs[pairs > 0]
             log_odds[row, known] = np.add.reduceat(odds, places) / count
             similarity[row, known] = np.add.reduceat(cosine.mean(axis=0), places) / count
-        return log_odds, similarity
+        return log_odds, similarity, between
 
     def _on_floor(self, parties: Sequence[Party], identities: Sequence[Identity]) -> tuple[Float64, Float64]:
         """-> log-odds (R, C), 0 where never seen together; mean distance (R, C) in metres, NaN there."""
@@ -170,6 +256,24 @@ class Evidence:
             gaps[row] = np.maximum(np.maximum(party.first_s - last_s, first_s - party.last_s), 0.0)
         return gaps
 
+    def _travelled(
+        self, parties: Sequence[Party], identities: Sequence[Identity], gap_s: Float64, likely: BoolMask
+    ) -> tuple[Float64, Int64]:
+        """-> (R, C) log-odds of time and way from where one left to where the other came in; zone of leaving."""
+        out_zone = self._exit_zones(identities)
+        in_zone = np.array([identity.entry_zone for identity in identities], np.int64)
+        last_s = np.array([identity.last_s for identity in identities])
+        first_s = np.array([party.first_s for party in parties])[:, None]
+        entry = np.array([party.entry_zone for party in parties], np.int64)[:, None]
+        leave = np.array([party.exit_zone for party in parties], np.int64)[:, None]
+        later = last_s < first_s  # the party is the later one of the two
+        start, goal = np.where(later, out_zone, leave), np.where(later, entry, in_zone)
+        known = (gap_s > 0) & (start >= 0) & (goal >= 0)
+        log_odds, left_at = np.zeros(gap_s.shape), np.where(known, start, -1)
+        known &= likely & (self._config.travel != "off")
+        log_odds[known] = self._travel.log_odds(start[known], goal[known], gap_s[known])
+        return log_odds, left_at
+
     def _motion(self, parties: Sequence[Party], identities: Sequence[Identity]) -> Float64:
         """(R, C) log-odds: the party begins near where a tracklet of the identity was lost shortly before."""
         log_odds = np.zeros((len(parties), len(identities)))
@@ -188,26 +292,14 @@ class Evidence:
             here = recent & (store.camid[slots] == store.camid[start])
             there = recent & ~here & np.isfinite(store.ground_xy[slots, 0] + store.entry_ground_xy[start, 0])
             # The later tracklet of an identity speaks last.
-            log_odds[row, owner[there]] = self._walked(start, slots[there], gap_s[there])
-            log_odds[row, owner[here]] = self._moved(start, slots[here], gap_s[here])
+            begin = np.full(len(slots), start)
+            log_odds[row, owner[there]] = walked_log_odds(store, begin[there], slots[there], gap_s[there], self._config)
+            known = store.last_s[start] - store.first_s[start] >= HEADING_S
+            start_px = np.where(known, store.velocity_px[begin[here]], np.nan)
+            log_odds[row, owner[here]] = moved_log_odds(
+                store, begin[here], slots[here], gap_s[here], self._config, start_px=start_px
+            )
         return log_odds
-
-    def _moved(self, start: int, slots: Int64, gap_s: Float64) -> Float64:
-        store, config = self._store, self._config
-        box, lost = store.entry_xyxy[start], store.exit_xyxy[slots]
-        height = np.maximum(lost[:, 3] - lost[:, 1], 1.0)
-        glide = store.velocity_px[slots] * np.minimum(gap_s, _LONGEST_GLIDE_S)[:, None]
-        apart = foot_point(box[None]) - foot_point(lost) - glide
-        offset = np.hypot(apart[:, 0], apart[:, 1]) / height
-        sigma = config.motion_sigma + config.motion_sigma_per_s * gap_s
-        return motion_log_odds(offset, sigma, np.log(max(box[3] - box[1], 1.0) / height))
-
-    def _walked(self, start: int, slots: Int64, gap_s: Float64) -> Float64:
-        store, config = self._store, self._config
-        glide = store.ground_velocity[slots] * np.minimum(gap_s, _LONGEST_GLIDE_S)[:, None]
-        apart = store.entry_ground_xy[start][None] - store.ground_xy[slots] - glide
-        variance = store.ground_sigma_m[slots] ** 2 + 2 * config.floor_sigma_m**2 + (_WALK_SPEED_SIGMA * gap_s) ** 2
-        return walk_log_odds(np.hypot(apart[:, 0], apart[:, 1]), np.sqrt(variance), config.floor_area_m2)
 
 
 def _member_slots(identities: Sequence[Identity]) -> tuple[Int64, Int64]:

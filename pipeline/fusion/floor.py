@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.fusion.affinity import floor_log_odds
@@ -20,14 +22,32 @@ class FloorAgreement:
         """allowed: (C, C) camera pairs that are both calibrated and overlap."""
         self._config = config
         self._allowed = allowed
+        self._area_m2: Float64 = np.full(allowed.shape, config.floor_area_m2)
         self._odds_s: Float64 = np.zeros((0, 0))  # log-odds x seconds
         self._distance_s: Float64 = np.zeros((0, 0))  # metres x seconds
         self._seen_s: Float64 = np.zeros((0, 0))  # seconds, fading
+        self._before: Float64 = np.zeros((0, 0))  # log-odds of a way seen before, from `remember`
         self._agreed_at_s: Float64 = np.zeros((0, 0))  # when the two last agreed, on the clock of the footage
 
     @property
     def active(self) -> bool:
         return bool(self._allowed.any())
+
+    def allow(self, allowed: BoolMask, area_m2: Float64) -> None:
+        """From now on these pairs of cameras (C, C) are compared, people standing anywhere on `area_m2` (C, C). Places
+        are new: what was seen before counts no more."""
+        self._allowed = allowed
+        self._area_m2 = np.maximum(area_m2, self._config.floor_area_m2)
+        for table in (self._odds_s, self._distance_s, self._seen_s, self._before):
+            table[:] = 0
+
+    def remember(self, store: TrackletStore, history: Sequence[tuple[tuple[int, int], tuple[int, int], float]]) -> None:
+        """What the common way of two tracklets, each (camid, track_id), said before, in log-odds."""
+        self._fit(store.num_slots)
+        for one, other, log_odds in history:
+            a, b = store.slot_of(*one), store.slot_of(*other)
+            if a >= 0 and b >= 0:
+                self._before[a, b] = self._before[b, a] = log_odds
 
     def update(self, store: TrackletStore, slots: Int64, now_s: float) -> None:
         """Compare the tracklets `slots`, just observed, with all that were seen within `simultaneous_s`."""
@@ -46,7 +66,8 @@ class FloorAgreement:
         late_s = np.abs(store.last_s[slots][:, None] - store.last_s[near][None])
         sigma = store.ground_sigma_m[slots][:, None] ** 2 + store.ground_sigma_m[near][None] ** 2
         sigma = np.sqrt(sigma + 2 * self._config.floor_sigma_m**2 + late_s**2)
-        odds = floor_log_odds(distance, sigma, self._config.floor_area_m2)
+        area_m2 = self._area_m2[store.camid[slots][:, None], store.camid[near][None]]
+        odds = floor_log_odds(distance, sigma, area_m2)
         look_s = np.clip(store.step_s[slots], _FIRST_LOOK_S, _LONGEST_LOOK_S)[:, None]
         look_s = np.where(meets & np.isfinite(distance), look_s, 0.0)
         keep = np.exp(-look_s / self._config.floor_memory_s)
@@ -66,7 +87,7 @@ class FloorAgreement:
     def clear(self, slot: int) -> None:
         """Forget what was seen of a slot."""
         if slot < len(self._seen_s):
-            for table in (self._odds_s, self._distance_s, self._seen_s):
+            for table in (self._odds_s, self._distance_s, self._seen_s, self._before):
                 table[slot] = 0
                 table[:, slot] = 0
             self._agreed_at_s[slot] = self._agreed_at_s[:, slot] = -np.inf
@@ -78,7 +99,8 @@ class FloorAgreement:
             return nothing, nothing, nothing
         self._fit(int(max(rows.max(initial=0), cols.max(initial=0))) + 1)
         at = np.ix_(rows, cols)
-        return self._odds_s[at], self._distance_s[at], self._seen_s[at]
+        before_s = self._before[at] * self._seen_s[at] / self._config.floor_max_looks
+        return self._odds_s[at] + before_s, self._distance_s[at], self._seen_s[at]
 
     def log_odds(self, odds_s: Float64, seen_s: Float64) -> Float64:
         """Evidence of averaged looks: their mean, counted as often as they are independent."""
@@ -89,7 +111,7 @@ class FloorAgreement:
         size = len(self._seen_s)
         if num_slots <= size:
             return
-        for name in ("_odds_s", "_distance_s", "_seen_s", "_agreed_at_s"):
+        for name in ("_odds_s", "_distance_s", "_seen_s", "_before", "_agreed_at_s"):
             table = np.full((num_slots, num_slots), -np.inf if name == "_agreed_at_s" else 0.0)
             table[:size, :size] = getattr(self, name)
             setattr(self, name, table)

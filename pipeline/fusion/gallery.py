@@ -1,8 +1,7 @@
-"""The faces of the identities: a few vectors for each, searched with FAISS.
+"""The faces of the identities: a few vectors for each, searched for the identities that look most alike.
 
-A flat table searched by `faiss.knn`. Measured with 512-d vectors on one core, against `IndexIDMap2(IndexFlatIP)`:
-search among 1e2 / 1e4 / 1e5 vectors 17 us / 1.0 ms / 27 ms against 28 us / 2.7 ms / 36 ms, and one vector replaced
-in under 5 us at any size against 17 us / 0.5 ms / 14 ms.
+A flat table. Up to 2,048 vectors it is searched exactly, by `faiss.knn`: one core takes 17 us for 100 vectors (512-d)
+and 1 ms for 10,000. Beyond that a `VectorIndex` names the rows to compare exactly, at a cost that grows no more.
 """
 
 from __future__ import annotations
@@ -12,68 +11,79 @@ from collections.abc import Sequence
 import faiss
 import numpy as np
 
+from pipeline.fusion.vector_index import VectorIndex, grow
 from pipeline.types import Float32, Float64, Int64
 
 _FIRST_ROWS = 64
+_PAGE = 256  # identities whose rows are kept together
+_MOST_GROWTH = 4096  # rows added at once, until that is less than a 64th of all
+_EXACT_ROWS = 2048
 
 
 class Gallery:
     """Exemplars of identities: one vector per identity and camera, the sum of all that was added to it, normalised.
 
     An identity has at most `num_exemplars` of them; a further camera joins the exemplar that it resembles most.
-    Memory is bounded by the identities that are in it; rows are used again.
+    Memory is bounded by the identities that are in it; rows are used again. With D numbers a vector takes 4 D bytes
+    here and 1.5 D in the index, an identity 20 and 4 for each exemplar that it may have.
     """
 
-    def __init__(self, dim: int, num_exemplars: int) -> None:
+    def __init__(self, dim: int, num_exemplars: int, *, exact_rows: int = _EXACT_ROWS) -> None:
+        """exact_rows: up to so many vectors a search looks at all of them in full."""
         self.dim = dim
         self.num_exemplars = num_exemplars
-        self._rows_of: dict[int, list[int]] = {}
-        self._free: list[int] = list(range(_FIRST_ROWS - 1, -1, -1))
+        self._exact_rows = exact_rows
+        self._rows = _RowsOf(num_exemplars)
+        self._num_vectors = 0
+        self._free: list[int] = []
         self._vector: Float32 = np.zeros((_FIRST_ROWS, dim), np.float32)
         self._length: Float64 = np.zeros(_FIRST_ROWS)  # of the sum, before it was normalised
         self._camid: Int64 = np.full(_FIRST_ROWS, -1, np.int64)
         self._global_id: Int64 = np.zeros(_FIRST_ROWS, np.int64)
         self._num_rows = 0  # rows from here on were never used
+        self._index = VectorIndex(dim)
 
     def __len__(self) -> int:
         """How many identities have an exemplar."""
-        return len(self._rows_of)
+        return len(self._rows)
 
     def __contains__(self, global_id: int) -> bool:
-        return global_id in self._rows_of
+        return bool(self._rows.of(global_id))
 
     @property
     def num_vectors(self) -> int:
-        return sum(len(rows) for rows in self._rows_of.values())
+        return self._num_vectors
 
     def add(self, global_id: int, camid: int, vector_sum: Float32) -> None:
         """Add `vector_sum` (D,), a weighted sum of clip vectors seen by one camera, to an identity."""
         if not np.any(vector_sum):
             return
-        rows = self._rows_of.setdefault(global_id, [])
+        rows = self._rows.of(global_id)
         for row in rows:
             if self._camid[row] == camid:
-                self._set(row, self._vector[row] * self._length[row] + vector_sum)
-                return
-        if len(rows) < self.num_exemplars:
-            row = self._open()
-            self._global_id[row], self._camid[row] = global_id, camid
-            rows.append(row)
-            self._set(row, vector_sum)
+                break
         else:
+            if len(rows) < self.num_exemplars:
+                row = self._open()
+                self._global_id[row], self._camid[row] = global_id, camid
+                self._rows.append(global_id, row)
+                self._set(row, vector_sum)
+                return
             row = rows[int(np.argmax(self._vector[rows] @ vector_sum))]
-            self._set(row, self._vector[row] * self._length[row] + vector_sum)
+        self._set(row, self._vector[row] * self._length[row] + vector_sum)
 
     def remove(self, global_id: int) -> None:
         """Forget an identity; without effect if it has no exemplar."""
-        for row in self._rows_of.pop(global_id, ()):
+        for row in self._rows.pop(global_id):
             self._global_id[row], self._camid[row] = 0, -1
             self._vector[row] = 0
             self._free.append(row)
+            self._index.drop(row)
+            self._num_vectors -= 1
 
     def merge(self, kept_id: int, gone_id: int) -> None:
         """All exemplars of `gone_id` become those of `kept_id`."""
-        rows = list(self._rows_of.get(gone_id, ()))
+        rows = self._rows.of(gone_id)
         sums = [(int(self._camid[row]), self._vector[row] * np.float32(self._length[row])) for row in rows]
         self.remove(gone_id)
         for camid, vector_sum in sums:
@@ -81,53 +91,127 @@ class Gallery:
 
     def exemplars(self, global_ids: Sequence[int]) -> tuple[Float32, Int64, Int64]:
         """-> vector (E, D) of unit norm, camid (E,), owner (E,): the place of its identity in `global_ids`."""
-        rows: list[int] = []
-        owner: list[int] = []
-        for place, global_id in enumerate(global_ids):
-            own = self._rows_of.get(global_id, ())
-            rows.extend(own)
-            owner.extend([place] * len(own))
-        picked = np.array(rows, np.int64)
-        return self._vector[picked], self._camid[picked], np.array(owner, np.int64)
+        rows, owner = self._rows.of_all(global_ids)
+        return self._vector[rows], self._camid[rows], owner
 
     def search(self, vectors: Float32, num_neighbours: int) -> tuple[Int64, Float32]:
         """The nearest identities of each vector (Q, D) -> global_id (Q, K), similarity (Q, K), best first.
 
-        An identity appears once per row, with its most similar exemplar; rows are filled up with id 0, similarity -1.
+        An identity appears once per query, with its most similar exemplar. K is `num_neighbours`, or fewer where there
+        are fewer vectors; rows are filled up with id 0, similarity -1.
         """
-        count = min(num_neighbours, self._num_rows)
-        ids = np.zeros((len(vectors), count), np.int64)
-        similarity = np.full((len(vectors), count), -1.0, np.float32)
-        if not len(vectors) or not count:
+        width = min(num_neighbours, self._num_rows)
+        ids = np.zeros((len(vectors), width), np.int64)
+        similarity = np.full((len(vectors), width), -1.0, np.float32)
+        if not width:
             return ids, similarity
+        queries = np.ascontiguousarray(vectors, np.float32)
+        for query in range(len(queries)):
+            count = min(2 * width, self._num_rows)
+            while True:
+                rows, found = self._nearest(queries[query : query + 1], count)
+                near = self._global_id[rows]
+                unique, first = np.unique(near, return_index=True)
+                order = np.sort(first[unique > 0])[:width]
+                if len(order) == width or count == self._num_rows:
+                    break
+                count = min(4 * count, self._num_rows)  # many exemplars of few identities
+            ids[query, : len(order)] = near[order]
+            similarity[query, : len(order)] = found[order]
+        return ids, similarity
+
+    def _nearest(self, query: Float32, count: int) -> tuple[Int64, Float32]:
+        """The nearest `count` rows of one query (1, D), or fewer, and their cosines, best first."""
+        if self._num_rows > self._exact_rows and self._index.usable:
+            rows = self._index.nearest(query, count)[0][0]
+            rows = np.sort(rows[rows >= 0])
+            found = np.einsum("rd,d->r", self._vector[rows], query[0])
+            order = np.argsort(-found, kind="stable")
+            return rows[order], found[order]
         # One query at a time is what comes; threads that wait for each other cost more than they bring.
         faiss.omp_set_num_threads(1)
-        found, rows = faiss.knn(
-            np.ascontiguousarray(vectors, np.float32),
-            self._vector[: self._num_rows],
-            count,
-            metric=faiss.METRIC_INNER_PRODUCT,
-        )
-        near = self._global_id[rows]
-        for query in range(len(vectors)):
-            unique, first = np.unique(near[query], return_index=True)
-            order = np.sort(first[unique > 0])
-            ids[query, : len(order)] = near[query, order]
-            similarity[query, : len(order)] = found[query, order]
-        return ids, similarity
+        similarity, places = faiss.knn(query, self._vector[: self._num_rows], count, metric=faiss.METRIC_INNER_PRODUCT)
+        return places[0], similarity[0]
 
     def _set(self, row: int, vector_sum: Float32) -> None:
         length = float(np.linalg.norm(vector_sum))
         self._length[row] = length
         self._vector[row] = vector_sum / max(length, 1e-12)
+        self._index.put(row, self._vector[row])
 
     def _open(self) -> int:
-        if not self._free:
-            size = len(self._vector)
-            for name, column in list(vars(self).items()):
-                if isinstance(column, np.ndarray):
-                    setattr(self, name, np.concatenate((column, np.zeros_like(column))))
-            self._free = list(range(2 * size - 1, size - 1, -1))
-        row = self._free.pop()
-        self._num_rows = max(self._num_rows, row + 1)
-        return row
+        self._num_vectors += 1
+        if self._free:
+            return self._free.pop()
+        size = len(self._vector)
+        if self._num_rows == size:
+            for column in (self._vector, self._length, self._camid, self._global_id):
+                grow(column, size + max(min(size, _MOST_GROWTH), size // 64))
+            self._camid[size:] = -1
+        self._num_rows += 1
+        return self._num_rows - 1
+
+
+class _RowsOf:
+    """The rows of each identity, in pages of consecutive numbers: they rise by one, and go in about that order."""
+
+    def __init__(self, num_exemplars: int) -> None:
+        self._page_of: dict[int, int] = {}
+        self._free: list[int] = []
+        self._rows: Int64 = np.full((_PAGE, num_exemplars), -1, np.int64)
+        self._num_pages = 0
+        self._used: dict[int, int] = {}  # identities by page
+        self._num_identities = 0
+
+    def __len__(self) -> int:
+        return self._num_identities
+
+    def of(self, global_id: int) -> list[int]:
+        page = self._page_of.get(global_id // _PAGE, -1)
+        if page < 0:
+            return []
+        return [row for row in self._rows[page * _PAGE + global_id % _PAGE].tolist() if row >= 0]
+
+    def of_all(self, global_ids: Sequence[int]) -> tuple[Int64, Int64]:
+        """-> rows (E,), owner (E,): the place of their identity in `global_ids`."""
+        pages = self._page_of
+        known = [(place, gid) for place, gid in enumerate(global_ids) if gid // _PAGE in pages]
+        places = np.array([place for place, _ in known], np.int64)
+        table = self._rows[[pages[gid // _PAGE] * _PAGE + gid % _PAGE for _, gid in known]] if known else self._rows[:0]
+        mine, column = np.nonzero(table >= 0)
+        return table[mine, column], places[mine]
+
+    def append(self, global_id: int, row: int) -> None:
+        number, at = divmod(global_id, _PAGE)
+        if number not in self._page_of:
+            self._page_of[number] = self._open()
+            self._used[number] = 0
+        own = self._rows[self._page_of[number] * _PAGE + at]
+        place = int((own >= 0).sum())
+        own[place] = row
+        if not place:
+            self._used[number] += 1
+            self._num_identities += 1
+
+    def pop(self, global_id: int) -> list[int]:
+        """Forget an identity -> its rows."""
+        rows = self.of(global_id)
+        if rows:
+            number, at = divmod(global_id, _PAGE)
+            self._rows[self._page_of[number] * _PAGE + at] = -1
+            self._num_identities -= 1
+            self._used[number] -= 1
+            if not self._used[number]:
+                del self._used[number]
+                self._free.append(self._page_of.pop(number))
+        return rows
+
+    def _open(self) -> int:
+        if self._free:
+            return self._free.pop()
+        size = len(self._rows)
+        if self._num_pages * _PAGE == size:
+            grow(self._rows, size + _PAGE * max(1, size // _PAGE // 64))
+            self._rows[size:] = -1
+        self._num_pages += 1
+        return self._num_pages - 1

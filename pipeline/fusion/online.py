@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.fusion.archive import TrackletArchive
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
@@ -27,12 +28,29 @@ from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.floor import FloorAgreement
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook
+from pipeline.fusion.learned_floor import LearnedFloor
+from pipeline.fusion.resolution import Resolver
+from pipeline.fusion.revision import revise
 from pipeline.fusion.store import TrackletStore
+from pipeline.fusion.travel import TravelModel
+from pipeline.fusion.zones import Zones
 from pipeline.geometry.boxes import foot_point
 from pipeline.geometry.camera import GroundCamera
-from pipeline.types import NO_PREVIEW, EmbeddedFrame, Float64, FusedFrame, GlobalTracks, Int64, Tracks
+from pipeline.types import (
+    NO_PREVIEW,
+    BoolMask,
+    EmbeddedFrame,
+    Event,
+    Float32,
+    Float64,
+    FusedFrame,
+    GlobalTracks,
+    Int64,
+    Tracks,
+)
 
 _BORDER = 0.01  # share of the picture that counts as its lower border
+_SURE_CLIPS = 2  # of a tracklet that later ones may contradict: a single one may be the poor one
 _CUT_FEET = 4.0  # by this factor feet at that border are less certain
 
 
@@ -45,17 +63,30 @@ class OnlineFuser:
         cameras: Sequence[GroundCamera | None],
         overlaps: frozenset[tuple[int, int]],
         dim: int,
+        learned_floor: LearnedFloor | None = None,
+        *,
+        travel: TravelModel | None = None,
+        zones: Zones | None = None,
     ) -> None:
-        """cameras: by camid, None where not calibrated. overlaps: pairs of camids that look at one place."""
+        """cameras: by camid, None where not calibrated. overlaps: pairs of camids that look at one place.
+
+        learned_floor, travel, zones: of the same cameras, from earlier footage, to go on with; by default such that
+        know nothing yet. They go on learning.
+        """
         self._config = config
         self._cameras = tuple(cameras)
         self._overlaps = overlaps | {(b, a) for a, b in overlaps}
         allowed = np.zeros((len(cameras), len(cameras)), np.bool_)
         for a, b in self._overlaps:
             allowed[a, b] = cameras[a] is not None and cameras[b] is not None
+        self._calibrated = allowed
+        self.learned_floor = learned_floor or LearnedFloor(config, cameras, overlaps)
         self._store = TrackletStore(dim)
         self._floor = FloorAgreement(config, allowed)
+        self._floor.allow(allowed | self.learned_floor.allowed(), self.learned_floor.area_m2())
         self._calibration = SimilarityCalibration(config)
+        self._zones = zones or Zones(len(cameras))
+        travel = travel or TravelModel(len(cameras), config.travel_memory)
         gallery, book = Gallery(dim, config.num_exemplars), IdentityBook()
         evidence = Evidence(
             config,
@@ -65,11 +96,23 @@ class OnlineFuser:
             book=book,
             floor=self._floor,
             calibration=self._calibration,
+            zones=self._zones,
+            travel=travel,
         )
         self._gallery = gallery
+        self._archive = TrackletArchive(config.resolve_capacity) if config.resolve == "end" else None
         self._decisions = Decisions(
-            config, store=self._store, gallery=gallery, book=book, floor=self._floor, evidence=evidence
+            config,
+            store=self._store,
+            gallery=gallery,
+            book=book,
+            floor=self._floor,
+            evidence=evidence,
+            travel=travel,
+            archive=self._archive,
         )
+        self._book = book
+        self._resolver = Resolver(config, self._overlaps, calibration=self._calibration, travel=travel)
         self._last_frame: dict[int, int] = {}  # camid -> frame_idx
         self._lowest_px = np.zeros(len(cameras))  # the lowest box edge that each camera has shown
         self._now_s = -math.inf
@@ -79,6 +122,7 @@ class OnlineFuser:
         if not items:
             return []
         self._now_s = max(self._now_s, *(item.time_s for item in items))
+        self._learn_floor(items)
         ground = [self._on_ground(item) for item in items]
         slots = [self._observe(item, *place) for item, place in zip(items, ground, strict=True)]
         self._floor.update(self._store, np.concatenate(slots), self._now_s)
@@ -90,14 +134,25 @@ class OnlineFuser:
         for slot in used[self._store.last_s[used] < self._now_s - self._config.stale_s].tolist():
             self._decisions.end(slot)
         self._decisions.step(self._now_s, changed)
-        return self._frames(items, slots, [xy for xy, _ in ground])
+        places = [self._in_metres(item.camid, xy) for item, (xy, _) in zip(items, ground, strict=True)]
+        return self._frames(items, slots, places)
 
     def flush(self) -> list[FusedFrame]:
         """Decides what is undecided, as if every tracklet ended now; a frame without tracks carries the last events."""
         for slot in self._store.slots().tolist():
             self._decisions.end(slot)
         self._decisions.step(self._now_s, np.unique(self._store.global_id[self._store.slots()]).tolist())
-        events = self._decisions.take_events()
+        events = self._take_events()
+        if self._archive is not None:
+            self._decisions.keep_rest()
+            events += revise(
+                self._archive,
+                self._resolver,
+                self._book.new_number,
+                self._now_s,
+                overlaps=self._overlaps,
+                simultaneous_s=self._config.simultaneous_s,
+            )
         if not events:
             return []
         camid = min(self._last_frame)
@@ -115,13 +170,30 @@ class OnlineFuser:
             )
         ]
 
+    def _take_events(self) -> list[Event]:
+        events = self._decisions.take_events()
+        return self._archive.take(events) if self._archive is not None else events
+
+    def _learn_floor(self, items: Sequence[EmbeddedFrame]) -> None:
+        """Overlapping cameras without calibration: a floor may be found, get better, or be lost."""
+        self.learned_floor.observe(items)
+        if self.learned_floor.update(self._now_s):
+            learned = [c for c, given in enumerate(self._cameras) if given is None]
+            self._store.forget_ground(learned)
+            self._floor.allow(self._calibrated | self.learned_floor.allowed(), self.learned_floor.area_m2())
+            self._floor.remember(self._store, self.learned_floor.history())
+
+    def _in_metres(self, camid: int, ground_xy: Float64) -> Float64:
+        """What is written: places of calibrated cameras only, learned floors differ from run to run."""
+        return ground_xy if self._cameras[camid] is not None else np.full_like(ground_xy, np.nan)
+
     def _on_ground(self, item: EmbeddedFrame) -> tuple[Float64, Float64]:
-        """Where the tracks of an item stand: (N, 2) metres and the standard deviation (N,); NaN if not calibrated.
+        """Where the tracks of an item stand: (N, 2) metres and the standard deviation (N,); NaN if unknown.
 
         The error of a box is mostly that of its lower edge: the deviation is how far the point moves on the floor
         when that edge is raised by it, so that people far away are trusted less.
         """
-        camera = self._cameras[item.camid]
+        camera = self._cameras[item.camid] or self.learned_floor.camera(item.camid)
         count = len(item.tracks)
         if camera is None or not count:
             return np.full((count, 2), np.nan), np.full(count, np.nan)
@@ -134,11 +206,13 @@ class OnlineFuser:
         error_px[feet[:, 1] >= (1 - _BORDER) * self._lowest_px[item.camid]] *= _CUT_FEET
         raised = feet - np.stack((np.zeros(count), error_px), axis=1)
         ground_xy, raised_xy = np.split(camera.to_ground(np.concatenate((feet, raised))), 2)
-        return ground_xy, np.linalg.norm(raised_xy - ground_xy, axis=1)
+        sigma_m = np.linalg.norm(raised_xy - ground_xy, axis=1)
+        return ground_xy, np.hypot(sigma_m, self.learned_floor.sigma_m(item.camid))
 
     def _observe(self, item: EmbeddedFrame, ground_xy: Float64, sigma_m: Float64) -> Int64:
         self._last_frame[item.camid] = item.frame_idx
         ids, boxes = item.tracks.track_id, item.tracks.xyxy
+        self._zones.see(item.camid, boxes)
         slots = self._store.observe(item.camid, item.time_s, ids, boxes, ground_xy=ground_xy, ground_sigma_m=sigma_m)
         self._decisions.see(slots, item.time_s)
         return slots
@@ -152,10 +226,14 @@ class OnlineFuser:
             return []
         slots = np.array(rows, np.int64)[known]
         vector, quality = item.embeddings.vector[known], item.embeddings.quality[known]
+        fits = ~self._slipped(slots, vector, quality)
+        if not fits.any():
+            return []
+        slots, vector, quality = slots[fits], vector[fits], quality[fits]
         again = store.num_clips[slots] > 0
         alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
         self._calibration.same.update(alike, float(again.sum()))
-        store.add_vectors(slots, vector, quality)
+        store.add_vectors(slots, vector, quality, item.time_s)
         for slot in np.unique(slots).tolist():
             self._learn_different(slot)
         changed = []
@@ -165,6 +243,17 @@ class OnlineFuser:
                 self._gallery.add(gid, item.camid, vector[row] * quality[row])
                 changed.append(gid)
         return changed
+
+    def _slipped(self, slots: Int64, vector: Float32, quality: Float32) -> BoolMask:
+        """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits."""
+        store = self._store
+        alike = np.einsum("kd,kd->k", vector, store.vectors(slots)).astype(np.float64)
+        slipped = self._calibration.log_odds(alike, across=False) <= self._config.slip_log_odds
+        slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
+        for row in np.flatnonzero(slipped).tolist():
+            if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
+                self._decisions.slip(int(slots[row]), vector[row] * quality[row])
+        return slipped
 
     def _learn_different(self, slot: int) -> None:
         """People seen at this moment in the same camera, or certainly elsewhere, are others."""
@@ -186,7 +275,7 @@ class OnlineFuser:
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
     ) -> list[FusedFrame]:
-        events = self._decisions.take_events()
+        events = self._take_events()
         frames = []
         for place, (item, own, ground_xy) in enumerate(zip(items, slots, ground, strict=True)):
             global_id = self._store.global_id[own]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from pipeline.fusion.motion import HEADING_S
 from pipeline.geometry.boxes import foot_point
 from pipeline.types import BoolMask, Float32, Float64, Int64
 
@@ -14,8 +17,10 @@ _FIRST_SLOTS = 32
 class TrackletStore:
     """A table of tracklets by slot; a slot is used again after `release`. Columns are public, to be read only.
 
-    camid, track_id, global_id (S,) int64 (global_id 0: undecided); first_s, last_s (S,) seconds; ended (S,) bool;
+    camid, track_id, global_id (S,) int64 (global_id 0: undecided); first_s, last_s (S,) seconds; clip_s (S,) when the
+    latest clip came; ended (S,) bool;
     entry_xyxy, exit_xyxy (S, 4) px, the first and the latest box; velocity_px (S, 2) px/s of the foot point;
+    entry_velocity_px (S, 2) the same once a tracklet has been seen for `motion.HEADING_S`, NaN before;
     ground_xy (S, 2) m, the latest, NaN where unknown; ground_sigma_m (S,); ground_velocity (S, 2) m/s;
     entry_ground_xy (S, 2); vector_sum (S, D), the quality-weighted sum of the clip vectors; num_clips (S,);
     confidence (S,) of the identity.
@@ -35,10 +40,12 @@ class TrackletStore:
         self.first_s: Float64 = np.zeros(size)
         self.last_s: Float64 = np.zeros(size)
         self.step_s: Float64 = np.zeros(size)
+        self.clip_s: Float64 = np.zeros(size)
         self.confidence: Float64 = np.zeros(size)
         self.entry_xyxy: Float64 = np.zeros((size, 4))
         self.exit_xyxy: Float64 = np.zeros((size, 4))
         self.velocity_px: Float64 = np.zeros((size, 2))
+        self.entry_velocity_px: Float64 = np.full((size, 2), np.nan)
         self.entry_ground_xy: Float64 = np.zeros((size, 2))
         self.ground_xy: Float64 = np.zeros((size, 2))
         self.ground_sigma_m: Float64 = np.zeros(size)
@@ -80,6 +87,8 @@ class TrackletStore:
         per_s = np.where(elapsed > 0, 1.0 / np.maximum(elapsed, 1e-6), 0.0)[:, None]
         moved = foot_point(boxes) - foot_point(self.exit_xyxy[slots])
         self.velocity_px[slots] += follow * (moved * per_s - self.velocity_px[slots])
+        sets_out = (time_s - self.first_s[slots] >= HEADING_S) & np.isnan(self.entry_velocity_px[slots, 0])
+        self.entry_velocity_px[slots[sets_out]] = self.velocity_px[slots[sets_out]]
         walked = (ground_xy - self.ground_xy[slots]) * per_s
         speed = self.ground_velocity[slots] + follow * (walked - self.ground_velocity[slots])
         self.ground_velocity[slots] = np.where(np.isfinite(speed), speed, self.ground_velocity[slots])
@@ -90,8 +99,9 @@ class TrackletStore:
         self.last_s[slots] = time_s
         return slots
 
-    def add_vectors(self, slots: Int64, vector: Float32, quality: Float32) -> None:
+    def add_vectors(self, slots: Int64, vector: Float32, quality: Float32, time_s: float) -> None:
         """Clip vectors (K, D) of unit norm with their quality (K,) join their tracklets; a slot may come twice."""
+        self.clip_s[slots] = time_s
         np.add.at(self.vector_sum, slots, vector * quality[:, None])
         np.add.at(self.num_clips, slots, 1)
 
@@ -107,7 +117,13 @@ class TrackletStore:
         self.num_clips[slot] = 0
         self.first_s[slot] = time_s
         self.entry_xyxy[slot] = self.exit_xyxy[slot]
-        self.entry_ground_xy[slot] = np.nan
+        self.entry_ground_xy[slot] = self.entry_velocity_px[slot] = np.nan
+
+    def forget_ground(self, camids: Sequence[int]) -> None:
+        """The floor of these cameras has changed: places on it are unknown until they are seen anew."""
+        there = np.isin(self.camid, camids)
+        self.ground_xy[there] = self.entry_ground_xy[there] = np.nan
+        self.ground_velocity[there] = 0
 
     def slots(self) -> Int64:
         """All slots in use, ascending."""
@@ -130,6 +146,7 @@ class TrackletStore:
         self.step_s[slot] = self.confidence[slot] = self.num_clips[slot] = 0
         self.entry_xyxy[slot] = self.exit_xyxy[slot] = xyxy
         self.entry_ground_xy[slot] = self.ground_xy[slot] = ground_xy
+        self.entry_velocity_px[slot] = np.nan
         self.velocity_px[slot] = self.ground_velocity[slot] = self.vector_sum[slot] = 0
         return slot
 

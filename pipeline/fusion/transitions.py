@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,8 +212,13 @@ def save_transitions(transitions: Transitions, path: Path, cameras: Sequence[str
         "sigma_bins": transitions.sigma_bins,
         "pairs": pairs,
     }
+    write_json(document, path)
+
+
+def write_json(document: Mapping[str, Any], path: Path) -> None:
+    """The file appears whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(document) + "\n")
+    partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -223,20 +228,37 @@ def load_transitions(path: Path, cameras: Sequence[str]) -> Transitions:
     Raises TransitionsFileError naming the file and what is wrong with it.
     """
     try:
-        document = json.loads(path.read_text())
-        if document["version"] != FORMAT_VERSION:
-            raise TransitionsFileError(f"{path}: version {document['version']}, this program reads {FORMAT_VERSION}")
-        unknown = sorted({pair[end] for pair in document["pairs"] for end in ("from", "to")} - set(cameras))
-        if unknown:
-            raise TransitionsFileError(
-                f"{path}: there is no camera {unknown[0]!r}, only {', '.join(cameras)}; estimate the file anew"
-            )
+        document = read_document(path, cameras)
         histogram = _histogram_of(document, cameras)
         return smooth_histogram(histogram, sigma_bins=float(document["sigma_bins"]))
     except TransitionsFileError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise TransitionsFileError(f"{path} is not a file of transitions ({error!r}); estimate it anew") from error
+
+
+def read_document(path: Path, cameras: Sequence[str] | None = None) -> dict[str, Any]:
+    """The content of a file of transitions between some of `cameras`, if given. Raises TransitionsFileError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or not isinstance(document["pairs"], list):
+            raise TypeError("no list of pairs")
+        if document["version"] != FORMAT_VERSION:
+            raise TransitionsFileError(f"{path}: version {document['version']}, this program reads {FORMAT_VERSION}")
+        named = {pair[end] for pair in document["pairs"] for end in ("from", "to")}
+    except FileNotFoundError:
+        raise TransitionsFileError(f"{path}: no such file of transitions; check the path") from None
+    except TransitionsFileError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise TransitionsFileError(f"{path} is not a file of transitions ({error!r}); estimate it anew") from error
+    unknown = [] if cameras is None else sorted(map(str, named - set(cameras)))
+    if cameras is not None and unknown:
+        raise TransitionsFileError(
+            f"{path}: there is no camera {unknown[0]!r}, only {', '.join(cameras)}; rename it in the file, or "
+            "estimate that anew"
+        )
+    return document
 
 
 def _histogram_of(document: Any, cameras: Sequence[str]) -> TravelHistogram:

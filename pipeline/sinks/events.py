@@ -3,8 +3,8 @@
 The first line is `{"kind": "run_started", "cameras": [...]}`. Every other line has `kind` and `time_s` (seconds on
 the shared clock). Identity events (`pipeline.types.Event`) add `camera` and `track_id` where they concern a tracklet,
 `global_id`, `other_id` where there is one, and the evidence: `confidence`, `similarity`, `ground_m`, `gap_s`,
-`margin`, and its parts in nats. What has no meaning for a kind is left out. Camera events (`camera_failed`, `camera_reconnected`, ...) add
-`camera` and `message`.
+`margin`, and its parts in nats (`appearance`, `travel`, `motion`, `floor`). What has no meaning for a kind is left
+out. Camera events (`camera_failed`, `camera_reconnected`, ...) add `camera` and `message`.
 """
 
 from __future__ import annotations

@@ -81,3 +81,54 @@ def test_merge_sums_what_both_knew_of_a_camera() -> None:
     gallery.merge(1, 2)
     vector, camid, _ = gallery.exemplars([1])
     assert np.allclose(vector, [[0.6, 0.8], [1, 0]]) and camid.tolist() == [0, 1] and 2 not in gallery
+
+
+def test_search_of_a_large_gallery_finds_whom_brute_force_finds() -> None:
+    rng = np.random.default_rng(5)
+    gallery, exact = Gallery(16, 4, exact_rows=500), Gallery(16, 4, exact_rows=10**9)
+    vectors = unit(rng, 1500)
+    for table in (gallery, exact):
+        for row, vector in enumerate(vectors):
+            table.add(row // 2 + 1, row % 2, vector)
+        for gone in range(1, 100):
+            table.remove(gone)
+        table.merge(200, 201)
+    queries = unit(rng, 40)
+    ids, similarity = gallery.search(queries, 10)
+    true_ids, true_similarity = exact.search(queries, 10)
+    assert np.array_equal(ids[:, 0], true_ids[:, 0])
+    assert (similarity[:, 0] == pytest.approx(true_similarity[:, 0], abs=1e-5)) and (np.diff(similarity) <= 0).all()
+    shared = [len(set(one) & set(other)) for one, other in zip(ids.tolist(), true_ids.tolist(), strict=True)]
+    assert np.mean(shared) > 9
+    assert not np.isin(ids, [*range(1, 100), 201]).any()
+
+
+def test_search_finds_many_identities_though_the_nearest_has_many_exemplars() -> None:
+    rng = np.random.default_rng(6)
+    for exact_rows in (0, 10**9):
+        gallery, vectors = Gallery(16, 60, exact_rows=exact_rows), unit(rng, 8)
+        for camid in range(60):
+            gallery.add(1, camid, vectors[0])
+        for gid in range(2, 9):
+            gallery.add(gid, 0, vectors[gid - 1])
+        ids, similarity = gallery.search(vectors[:1], 8)
+        assert ids[0, 0] == 1 and sorted(ids[0].tolist()) == list(range(1, 9))
+        assert np.allclose(similarity[0], vectors[ids[0] - 1] @ vectors[0], atol=1e-5)
+
+
+def test_gallery_of_many_identities_takes_back_what_they_took() -> None:
+    rng = np.random.default_rng(7)
+    gallery = Gallery(16, 2)
+    for start in (1, 20_001):
+        for gid in range(start, start + 3000):
+            gallery.add(gid, 0, unit(rng, 1)[0])
+            gallery.add(gid, 1, unit(rng, 1)[0])
+        assert len(gallery) == 3000 and gallery.num_vectors == 6000 and len(gallery._vector) <= 8192
+        assert gallery.exemplars([start + 5, 7, start])[2].tolist() == (
+            [0, 0, 1, 1, 2, 2] if start == 1 else [0, 0, 2, 2]
+        )
+        for gid in range(start, start + 3000):
+            gallery.remove(gid)
+        assert len(gallery) == gallery.num_vectors == len(gallery._index) == 0
+        assert not gallery._rows._page_of and len(gallery._rows._rows) <= 14 * 256
+    assert gallery.exemplars([20_001])[0].shape == (0, 16)

@@ -167,7 +167,7 @@ def test_similarities_of_a_poor_network_are_learned_and_stop_wrong_links() -> No
                 clips = [(2 * turn + k, clip(rng, person, 0.05)) for k, person in pair]
                 items.append(frame(0, round(t * 10), t, boxes=boxes, clips=clips))
             items.append(frame(0, round((t + 1) * 10), t + 1, ended=list(boxes)))
-        settings = {"calibration_weight": 10.0 if learn else 1e9}
+        settings = {"calibration_weight": 10.0 if learn else 1e9, "false_merge_rate": 0.5}
         return 16 - len(set(resolve(play(fuser_of(1, frozenset(), **settings), items)).values()))
 
     assert wrong_links(learn=False) >= 10

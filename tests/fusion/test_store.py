@@ -54,14 +54,14 @@ def test_mean_vector_weighs_clips_by_quality() -> None:
     store = TrackletStore(2)
     slot = observe(store, 0, 0.0, {1: box(0, 90)})
     slots = np.repeat(slot, 2)
-    store.add_vectors(slots, np.array([[1, 0], [0, 1]], np.float32), np.array([0.6, 0.8], np.float32))
+    store.add_vectors(slots, np.array([[1, 0], [0, 1]], np.float32), np.array([0.6, 0.8], np.float32), 0.0)
     assert np.allclose(store.vectors(slot), [[0.6, 0.8]]) and store.num_clips[slot[0]] == 2
 
 
 def test_released_slot_is_used_again_without_a_trace() -> None:
     store = TrackletStore(2)
     slot = observe(store, 0, 0.0, {1: box(0, 90)})
-    store.add_vectors(slot, np.array([[1, 0]], np.float32), np.ones(1, np.float32))
+    store.add_vectors(slot, np.array([[1, 0]], np.float32), np.ones(1, np.float32), 0.0)
     store.global_id[slot] = 5
     store.release(int(slot[0]))
     again = observe(store, 3, 9.0, {2: box(9, 90)})

@@ -1,0 +1,39 @@
+"""How probable a link must be so that no more of them are wrong than was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.types import Float64
+
+_BINS = 100
+_LEAST = 0.3  # below, 'somebody new' or another candidate is more probable by far
+_MEMORY = 500.0  # decisions
+_EXPECTED = 20.0  # decisions that the expectation at the start weighs: probabilities even between 0 and 1
+
+
+class LinkThreshold:
+    """The least probability of a link, from the probabilities of recent decisions.
+
+    If probabilities are true, a link of probability p is wrong with 1 - p. The threshold is the lowest at which the
+    links above it are wrong, on average, in at most the share `false_merge_rate`. Where people are hard to tell apart
+    it rises, and more of them are taken for somebody new.
+    """
+
+    def __init__(self, false_merge_rate: float) -> None:
+        self._rate = false_merge_rate
+        self._count: Float64 = np.full(_BINS, _EXPECTED / _BINS)
+        self._chance: Float64 = (np.arange(_BINS) + 0.5) / _BINS
+        self.value = self._lowest()
+
+    def see(self, probability: float) -> None:
+        """The best candidate of a decision had this probability."""
+        self._count *= 1 - 1 / _MEMORY
+        self._count[min(int(probability * _BINS), _BINS - 1)] += 1
+        self.value = self._lowest()
+
+    def _lowest(self) -> float:
+        links = np.cumsum(self._count[::-1])[::-1]
+        wrong = np.cumsum((self._count * (1 - self._chance))[::-1])[::-1]
+        allowed = np.flatnonzero(wrong <= self._rate * links)
+        return max(_LEAST, float(allowed[0]) / _BINS) if len(allowed) else 1.0
