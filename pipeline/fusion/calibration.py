@@ -10,6 +10,7 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.types import Float32, Float64
 
 _MAX_WEIGHT = 1000.0  # older samples fade from here on
+_LEAST_SAME = 0.1
 _SHIFT_STD = 0.3  # of the share that a change of camera costs, before links have taught better
 _LEAST_SPAN = 0.02  # where all look alike a change of camera can not be measured
 _FAR = 3.5  # standard deviations; beyond them a sample is pulled in, as a pair that was judged wrongly
@@ -66,6 +67,13 @@ class SimilarityCalibration:
             mean -= max(self.shift.mean, 0.0) * span
             std = max(std, self.shift.std * span)
         return normal_log_odds(similarity, (mean, std), (different.mean, different.std), self._config.outlier_share)
+
+    def coherent(self, length: Float64) -> Float64:
+        """(E,) what an exemplar's cosines lose since its clips differ by more than those of one person do.
+
+        length: of the mean of its clips. If clips of one person have the cosine c, that is at least sqrt(c).
+        """
+        return np.minimum(length / math.sqrt(max(self.same.mean, _LEAST_SAME)), 1.0)
 
     def linked(self, similarity: float, probability: float) -> None:
         """Two sightings by different cameras with this cosine were taken for one person, with this probability."""

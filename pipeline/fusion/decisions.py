@@ -219,7 +219,7 @@ class Decisions:
         store = self._store
         store.global_id[slot] = global_id
         store.confidence[slot] = confidence
-        self._gallery.add(global_id, int(store.camid[slot]), store.vector_sum[slot])
+        self._gallery.add(global_id, int(store.camid[slot]), store.vector_sum[slot], float(store.quality_sum[slot]))
 
     def _merge(self, review: Iterable[int]) -> None:
         """Young identities that turn out to be another one. The lower number stays."""
@@ -318,12 +318,12 @@ class Decisions:
         confidence = float(posterior(np.array([mean]))[1])
         self._new_identity("split", slot, store.first_s[slot], confidence, other_id=gid, margin=-mean)
 
-    def slip(self, slot: int, vector_sum: Float32) -> None:
+    def slip(self, slot: int, vector: Float32, quality: float) -> None:
         """A decided tracklet looks like somebody else in its newest clip (D,), so since the last one that did not."""
         store = self._store
         gid = int(store.global_id[slot])
         self._restart(slot, max(float(store.clip_s[slot]), self._member_of[slot].first_s))
-        store.add_vectors(np.array([slot]), vector_sum[None], np.ones(1, np.float32), self._now_s)
+        store.add_vectors(np.array([slot]), vector[None], np.array([quality], np.float32), self._now_s)
         self._floor.clear(slot)
         similarity, from_s = self._evidence.likeness(slot, gid), float(store.first_s[slot])
         self._new_identity(

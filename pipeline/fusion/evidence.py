@@ -213,13 +213,14 @@ class Evidence:
         0 and NaN where there are none.
         """
         vector, camid, owner = self._gallery.exemplars(global_ids)
+        mixed = self._calibration.coherent(self._gallery.coherence(global_ids))
         log_odds = np.zeros((len(parties), len(global_ids)))
         similarity, between = np.full(log_odds.shape, np.nan), np.full(log_odds.shape, np.nan)
         known, places, count = np.unique(owner, return_index=True, return_counts=True)
         for row, party in enumerate(parties):
             if not len(party.vector) or not len(vector):
                 continue
-            cosine = party.vector @ vector.T
+            cosine = (party.vector @ vector.T) * mixed
             within = self._calibration.log_odds(cosine, across=False)
             across = self._calibration.log_odds(cosine, across=True)
             here = party.camid[:, None] == camid[None]

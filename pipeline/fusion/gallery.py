@@ -38,6 +38,7 @@ class Gallery:
         self._free: list[int] = []
         self._vector: Float32 = np.zeros((_FIRST_ROWS, dim), np.float32)
         self._length: Float64 = np.zeros(_FIRST_ROWS)  # of the sum, before it was normalised
+        self._weight: Float64 = np.zeros(_FIRST_ROWS)  # of all clips in the sum
         self._camid: Int64 = np.full(_FIRST_ROWS, -1, np.int64)
         self._global_id: Int64 = np.zeros(_FIRST_ROWS, np.int64)
         self._num_rows = 0  # rows from here on were never used
@@ -54,8 +55,12 @@ class Gallery:
     def num_vectors(self) -> int:
         return self._num_vectors
 
-    def add(self, global_id: int, camid: int, vector_sum: Float32) -> None:
-        """Add `vector_sum` (D,), a weighted sum of clip vectors seen by one camera, to an identity."""
+    def add(self, global_id: int, camid: int, vector_sum: Float32, weight: float | None = None) -> None:
+        """Add `vector_sum` (D,), a weighted sum of clip vectors seen by one camera, to an identity.
+
+        weight: the sum of their weights; by default the length of `vector_sum`, as if they were all alike.
+        """
+        weight = float(np.linalg.norm(vector_sum)) if weight is None else weight
         if not np.any(vector_sum):
             return
         rows = self._rows.of(global_id)
@@ -67,9 +72,11 @@ class Gallery:
                 row = self._open()
                 self._global_id[row], self._camid[row] = global_id, camid
                 self._rows.append(global_id, row)
+                self._weight[row] = weight
                 self._set(row, vector_sum)
                 return
             row = rows[int(np.argmax(self._vector[rows] @ vector_sum))]
+        self._weight[row] += weight
         self._set(row, self._vector[row] * self._length[row] + vector_sum)
 
     def remove(self, global_id: int) -> None:
@@ -84,15 +91,26 @@ class Gallery:
     def merge(self, kept_id: int, gone_id: int) -> None:
         """All exemplars of `gone_id` become those of `kept_id`."""
         rows = self._rows.of(gone_id)
-        sums = [(int(self._camid[row]), self._vector[row] * np.float32(self._length[row])) for row in rows]
+        length, weight = self._length[rows], self._weight[rows].tolist()
+        sums = self._vector[rows] * length[:, None].astype(np.float32)
+        camids = self._camid[rows].tolist()
         self.remove(gone_id)
-        for camid, vector_sum in sums:
-            self.add(kept_id, camid, vector_sum)
+        for camid, vector_sum, total in zip(camids, sums, weight, strict=True):
+            self.add(kept_id, camid, vector_sum, total)
 
     def exemplars(self, global_ids: Sequence[int]) -> tuple[Float32, Int64, Int64]:
         """-> vector (E, D) of unit norm, camid (E,), owner (E,): the place of its identity in `global_ids`."""
         rows, owner = self._rows.of_all(global_ids)
         return self._vector[rows], self._camid[rows], owner
+
+    def coherence(self, global_ids: Sequence[int]) -> Float64:
+        """(E,) how much alike the clips of each exemplar are: the length of their mean, 1 if all are equal.
+
+        Times the cosine of an exemplar it is the mean cosine of its clips. Who mixes many people resembles everybody by
+        the direction, and nobody by the clips.
+        """
+        rows, _ = self._rows.of_all(global_ids)
+        return np.minimum(self._length[rows] / np.maximum(self._weight[rows], 1e-12), 1.0)
 
     def search(self, vectors: Float32, num_neighbours: int) -> tuple[Int64, Float32]:
         """The nearest identities of each vector (Q, D) -> global_id (Q, K), similarity (Q, K), best first.
@@ -145,7 +163,7 @@ class Gallery:
             return self._free.pop()
         size = len(self._vector)
         if self._num_rows == size:
-            for column in (self._vector, self._length, self._camid, self._global_id):
+            for column in (self._vector, self._length, self._weight, self._camid, self._global_id):
                 grow(column, size + max(min(size, _MOST_GROWTH), size // 64))
             self._camid[size:] = -1
         self._num_rows += 1

@@ -240,7 +240,7 @@ class OnlineFuser:
         for row, slot in enumerate(slots.tolist()):
             gid = int(store.global_id[slot])
             if gid:
-                self._gallery.add(gid, item.camid, vector[row] * quality[row])
+                self._gallery.add(gid, item.camid, vector[row] * quality[row], float(quality[row]))
                 changed.append(gid)
         return changed
 
@@ -252,7 +252,7 @@ class OnlineFuser:
         slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
         for row in np.flatnonzero(slipped).tolist():
             if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
-                self._decisions.slip(int(slots[row]), vector[row] * quality[row])
+                self._decisions.slip(int(slots[row]), vector[row], float(quality[row]))
         return slipped
 
     def _learn_different(self, slot: int) -> None:

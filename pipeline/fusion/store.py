@@ -23,7 +23,7 @@ class TrackletStore:
     entry_velocity_px (S, 2) the same once a tracklet has been seen for `motion.HEADING_S`, NaN before;
     ground_xy (S, 2) m, the latest, NaN where unknown; ground_sigma_m (S,); ground_velocity (S, 2) m/s;
     entry_ground_xy (S, 2); vector_sum (S, D), the quality-weighted sum of the clip vectors; num_clips (S,);
-    confidence (S,) of the identity.
+    quality_sum (S,) of the clips; confidence (S,) of the identity.
     """
 
     def __init__(self, dim: int) -> None:
@@ -40,6 +40,7 @@ class TrackletStore:
         self.first_s: Float64 = np.zeros(size)
         self.last_s: Float64 = np.zeros(size)
         self.step_s: Float64 = np.zeros(size)
+        self.quality_sum: Float64 = np.zeros(size)
         self.clip_s: Float64 = np.zeros(size)
         self.confidence: Float64 = np.zeros(size)
         self.entry_xyxy: Float64 = np.zeros((size, 4))
@@ -103,6 +104,7 @@ class TrackletStore:
         """Clip vectors (K, D) of unit norm with their quality (K,) join their tracklets; a slot may come twice."""
         self.clip_s[slots] = time_s
         np.add.at(self.vector_sum, slots, vector * quality[:, None])
+        np.add.at(self.quality_sum, slots, quality)
         np.add.at(self.num_clips, slots, 1)
 
     def vectors(self, slots: Int64) -> Float32:
@@ -114,7 +116,7 @@ class TrackletStore:
     def restart(self, slot: int, time_s: float) -> None:
         """The tracklet shows somebody else from `time_s` on: its look and its entry count no more."""
         self.vector_sum[slot] = 0
-        self.num_clips[slot] = 0
+        self.num_clips[slot] = self.quality_sum[slot] = 0
         self.first_s[slot] = time_s
         self.entry_xyxy[slot] = self.exit_xyxy[slot]
         self.entry_ground_xy[slot] = self.entry_velocity_px[slot] = np.nan
@@ -143,7 +145,7 @@ class TrackletStore:
         self.used[slot], self.ended[slot] = True, False
         self.camid[slot], self.track_id[slot], self.global_id[slot] = camid, track_id, 0
         self.first_s[slot] = self.last_s[slot] = time_s
-        self.step_s[slot] = self.confidence[slot] = self.num_clips[slot] = 0
+        self.step_s[slot] = self.confidence[slot] = self.num_clips[slot] = self.quality_sum[slot] = 0
         self.entry_xyxy[slot] = self.exit_xyxy[slot] = xyxy
         self.entry_ground_xy[slot] = self.ground_xy[slot] = ground_xy
         self.entry_velocity_px[slot] = np.nan
