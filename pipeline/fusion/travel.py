@@ -122,7 +122,7 @@ class TransitCounts:
     def _open(self, key: int) -> int:
         row = len(self._row)
         if row >= self._capacity:
-            row = int(self._total.argmin())
+            row = int(self._total[: len(self._row)].argmin())
             del self._row[int(self._key[row])]
             self._count[row] = 0.0
         elif row == len(self._count):

@@ -132,3 +132,17 @@ def test_gallery_of_many_identities_takes_back_what_they_took() -> None:
         assert len(gallery) == gallery.num_vectors == len(gallery._index) == 0
         assert not gallery._rows._page_of and len(gallery._rows._rows) <= 14 * 256
     assert gallery.exemplars([20_001])[0].shape == (0, 16)
+
+
+def test_exemplar_of_many_people_is_less_coherent_than_one_of_a_single_person() -> None:
+    gallery = Gallery(16, num_exemplars=2)
+    people = unit(np.random.default_rng(1), 2)
+    gallery.add(1, 0, 0.5 * people[0], 0.5)
+    gallery.add(1, 0, 0.5 * people[0], 0.5)
+    gallery.add(2, 0, people[0], 1.0)
+    gallery.add(2, 0, people[1], 1.0)
+    one, two = gallery.coherence([1, 2]).tolist()
+    assert one == pytest.approx(1.0, abs=1e-6)
+    assert two == pytest.approx(np.linalg.norm(people.sum(axis=0)) / 2, abs=1e-6) and two < 0.9
+    gallery.merge(1, 2)
+    assert gallery.coherence([1])[0] == pytest.approx(np.linalg.norm(2 * people[0] + people[1]) / 3, abs=1e-6)

@@ -102,13 +102,13 @@ def test_random_scenes_contain_every_kind_of_decision() -> None:
     assert min(seen[kind] for kind in ("create", "link", "merge", "split")) >= 1
 
 
-def test_memory_stays_bounded_over_three_thousand_tracklets() -> None:
+def test_memory_stays_bounded_over_two_thousand_tracklets() -> None:
     rng = np.random.default_rng(0)
     fuser = build_fuser(FusionConfig(open_s=30.0, revise_s=20.0), CAMERAS, OVERLAPS, DIM)
     assert isinstance(fuser, OnlineFuser)
     sizes = []
     people = np.array([clip(rng, np.ones(DIM), 1.5) for _ in range(50)])
-    for turn in range(800):
+    for turn in range(500):
         clips = [(turn + 1, clip(rng, people[rng.integers(50)], 0.2)) for _ in range(4)]
         boxes = [{turn + 1: box(*rng.uniform(100, 500, 2))} for _ in range(4)]
         fuser.step(
@@ -117,7 +117,7 @@ def test_memory_stays_bounded_over_three_thousand_tracklets() -> None:
                 for c in range(4)
             ]
         )
-        if turn % 160 == 159:
+        if turn % 100 == 99:
             members = sum(len(i.members) for i in fuser._decisions._book._identities.values())
             sizes.append(
                 (fuser._store.num_slots, len(fuser._gallery._vector), len(fuser._decisions._member_of), members)

@@ -239,3 +239,20 @@ def test_two_people_in_view_for_longer_than_a_handover_stay_two() -> None:
     assert not events(fused, "split")
     table = resolve(fused)
     assert of_track(table, 0, 1) != of_track(table, 0, 2)
+
+
+def test_tracklet_that_begins_to_look_like_somebody_else_is_split_since_its_last_good_clip() -> None:
+    rng = np.random.default_rng(21)
+    people = look(rng, 2)
+    items = walk(0, 1, times(0), people[0], rng, noise=0.1)
+    late = times(20, 16)
+    for i, t in enumerate(late):
+        who = people[1] if i < 8 else people[0]  # the tracker slips to the person seen before
+        items.append(frame(1, round(t * 10), t, boxes={1: box(10.0 * i, 200)}, clips=[(1, clip(rng, who, 0.1))]))
+    fused = play(fuser_of(), items)
+    splits = events(fused, "split")
+    assert [(event.camid, event.track_id) for event in splits] == [(1, 1)]
+    assert late[7] <= splits[0].time_s < late[8] and splits[0].similarity < 0.8
+    table = resolve(fused)
+    own = [gid for (camid, _, _), gid in sorted(table.items()) if camid == 1]
+    assert own[0] != own[-1] and {own[-1]} == of_track(table, 0, 1)
