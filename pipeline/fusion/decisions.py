@@ -117,9 +117,12 @@ class Decisions:
                 self._link(int(waiting[row]), candidates, scores, row, col)
             done = [row for row, _ in linked] + wait
             if not linked and len(wait) < len(waiting):
-                first = min(set(range(len(waiting))) - set(wait))
-                self._found(int(waiting[first]), candidates, scores, first)
-                done.append(first)
+                founded: list[int] = []  # who can not be any of them need not be compared with them first
+                for row in sorted(set(range(len(waiting))) - set(wait)):
+                    if all(self._evidence.apart(parties[row], parties[other]) for other in founded):
+                        self._found(int(waiting[row]), candidates, scores, row)
+                        founded.append(row)
+                done += founded
             waiting = np.delete(waiting, done)
 
     def _links(self, slots: Int64, scores: Scores) -> tuple[list[tuple[int, int]], list[int]]:

@@ -127,6 +127,10 @@ class Evidence:
         """A decision that teaches the calibration."""
         self._calibration.linked(similarity, probability)
 
+    def apart(self, one: Party, other: Party) -> bool:
+        """Whether what was seen of two parties shows that they are two people."""
+        return self._clash(one.seen, other.seen)
+
     def exclude(self, one: Member, other: Member) -> bool:
         """Whether nobody can be in these two tracklets at one time, each until it was last seen."""
         return cannot_be_one(
