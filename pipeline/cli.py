@@ -14,11 +14,11 @@ from pipeline.commands.mode import Mode
 from pipeline.commands.report import report
 from pipeline.commands.sheet import sheet
 from pipeline.commands.simulate import simulate
-from pipeline.commands.stop import StopOnSignal
-from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, set_up_logging
+from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, say_stopping, set_up_logging
 from pipeline.commands.transitions import transitions
 from pipeline.commands.verify import verify
 from pipeline.commands.why import why
+from pipeline.stop_on_signal import StopOnSignal
 
 app = typer.Typer(
     name="crosscam",
@@ -94,7 +94,7 @@ def run_command(
 
     where = runtime, workers, ray_address, live_port
     options = RunOptions(cams, output, config, mode.settings(settings), video, max_seconds, *where)
-    stop = StopOnSignal()
+    stop = StopOnSignal(say_stopping)
     with reported_errors(), stop, Display(out, quiet=quiet) as display:
         result = run(options, display.show, stop.is_set)
     if not quiet:

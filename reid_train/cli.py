@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from reid_train.terminal import ERR, EXIT_INTERRUPTED, StopOnSignal, reported_errors, set_up_logging
+from pipeline.stop_on_signal import StopOnSignal
+from reid_train.terminal import ERR, EXIT_INTERRUPTED, reported_errors, say_stopping, set_up_logging
 
 app = typer.Typer(
     name="reid_train",
@@ -70,7 +71,7 @@ def train(
 ) -> None:
     set_up_logging(verbose)
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of the processes of torchrun the first one speaks
-    stop = StopOnSignal()
+    stop = StopOnSignal(say_stopping)
     with reported_errors():
         if recipe is None and not resume:
             raise typer.BadParameter("name a recipe, for example configs/reid_train/small/light.yaml")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 from rich.console import Console
@@ -22,30 +20,9 @@ EXIT_BAD_CONFIGURATION = 2
 EXIT_INTERRUPTED = 130
 
 
-class StopOnSignal:
-    """The first SIGINT or SIGTERM asks the run to end cleanly, the second gives up at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, object] = {}
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def __enter__(self) -> StopOnSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        ERR.print("Stopping after this step; press Ctrl-C again to give up.", highlight=False)
+def say_stopping() -> None:
+    """What is said at the first Ctrl-C."""
+    ERR.print("Stopping after this step; press Ctrl-C again to give up.", highlight=False)
 
 
 def set_up_logging(verbose: bool) -> None:

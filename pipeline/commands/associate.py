@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.mode import Mode
-from pipeline.commands.stop import StopOnSignal
-from pipeline.commands.terminal import EXIT_INTERRUPTED, out, reported_errors, set_up_logging
+from pipeline.commands.terminal import EXIT_INTERRUPTED, out, reported_errors, say_stopping, set_up_logging
+from pipeline.stop_on_signal import StopOnSignal
 
 
 def associate(
@@ -73,7 +73,7 @@ def associate(
         fps=fps,
         first_id=first_id,
     )
-    stop = StopOnSignal()
+    stop = StopOnSignal(say_stopping)
     with reported_errors(), stop, Display(out, quiet=quiet) as display:
         report = work(options, display.show, stop.is_set)
     if not quiet:

@@ -39,6 +39,11 @@ class _MaskCredentials(logging.Filter):
         return True
 
 
+def say_stopping() -> None:
+    """What is said at the first Ctrl-C."""
+    err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
+
+
 def set_up_logging(verbose: bool) -> None:
     handler = RichHandler(console=err, show_path=False, rich_tracebacks=False, markup=False)
     handler.addFilter(_MaskCredentials())

@@ -1,17 +1,18 @@
-"""How Ctrl-C ends a run."""
+"""How Ctrl-C ends a run or a training: by its own end first, at once the second time."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
-
-from pipeline.commands.terminal import err
 
 
 class StopOnSignal:
-    """The first SIGINT or SIGTERM asks the run to end cleanly, the second gives up at once."""
+    """The first SIGINT or SIGTERM asks for a clean end, the second gives up at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], object]) -> None:
+        """tell: called at the first signal, to say what happens now."""
+        self._tell = tell
         self._asked = False
         self._before: dict[int, object] = {}
 
@@ -31,4 +32,4 @@ class StopOnSignal:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
+        self._tell()
