@@ -35,12 +35,13 @@ _DEFAULT_PROCESSES = os.cpu_count() or 1
 def video(
     output: Output,
     cameras: Annotated[int, typer.Option(min=1, max=40, help="cameras in all")] = 4,
-    overlapping: Annotated[int, typer.Option(min=1, max=5, help="how many of them look at the same square")] = 2,
+    overlapping: Annotated[int, typer.Option(min=1, max=5, help="how many of them look at the first place")] = 2,
     people: Annotated[int, typer.Option(min=0, max=200, help="people who walk between the places")] = 12,
     seconds: Annotated[float, typer.Option(min=0.001, help="length of the clips")] = 45.0,
     fps: Annotated[int, typer.Option(min=1, max=120, help="frames per second")] = 10,
     width: Annotated[int, typer.Option(min=64, max=3840, help="pixels, even")] = 640,
     height: Annotated[int, typer.Option(min=64, max=2160, help="pixels, even")] = 360,
+    places: Annotated[str, typer.Option(help="kinds of place, in turn")] = "square,corridor,shop,platform",
     hour: Annotated[Hour, typer.Option(help="light outdoors; at dusk detectors find fewer people")] = Hour.any,
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264's constant rate factor: more is smaller")] = 24,
     seed: Seed = 0,
@@ -53,8 +54,8 @@ def video(
         python run_pipeline.py --cams out/town/cams.yaml --output out/run
         python -m pipeline evaluate --gt out/town/cams.yaml --pred out/run
 
-    The first cameras overlap on a square and are calibrated; each of the others has a place of its own: a corridor,
-    a shop, a platform. The same options give the same bytes. docs/simulation-people.md tells more.
+    The first cameras overlap on one place and are calibrated; each of the others has a place of its own.
+    The same options give the same bytes. docs/simulation-people.md tells more.
     """
     set_up_logging(False)
     with reported_errors():
@@ -62,7 +63,8 @@ def video(
 
         settings = VideoSettings(
             cameras=cameras, overlapping=overlapping, people=people, seconds=seconds, fps=fps, width_px=width,
-            height_px=height, hour=hour.value, crf=crf, seed=seed, samples=samples,
+            height_px=height, places=tuple(places.replace(" ", "").split(",")), hour=hour.value, crf=crf, seed=seed,
+            samples=samples,
         )  # fmt: skip
         with _progress("places") as show:
             interrupted = write_video_site(output, settings, processes=processes, progress=show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +40,14 @@ def build_town(
     people: int,
     size_px: tuple[int, int],
     hour: Hour | None = None,
+    places: Sequence[PlaceKind] = PLACE_ORDER,
 ) -> Town:
-    """`overlapping` cameras look at one square; each of the others has a place of its own. hour: light outdoors."""
+    """`overlapping` cameras look at the first place; each of the others has one of its own, the kinds in turn.
+
+    hour: light outdoors.
+    """
     num_zones = 1 + max(0, cameras - overlapping)
-    zones = tuple(random_scene(rng, PLACE_ORDER[number % len(PLACE_ORDER)], hour) for number in range(num_zones))
+    zones = tuple(random_scene(rng, places[number % len(places)], hour) for number in range(num_zones))
     placed = []
     for number in range(cameras):
         zone = 0 if number < overlapping else number - overlapping + 1

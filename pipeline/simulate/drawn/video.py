@@ -18,8 +18,9 @@ from pipeline.simulate.drawn.files import new_folder, write_whole
 from pipeline.simulate.drawn.jobs import Progress, run_units, worker_renderer
 from pipeline.simulate.drawn.optics import DrawnCamera, apply_look
 from pipeline.simulate.drawn.people import pose
+from pipeline.simulate.drawn.places import PlaceKind
 from pipeline.simulate.drawn.renderer import Renderer
-from pipeline.simulate.drawn.town import Town, TownCamera, build_town, play
+from pipeline.simulate.drawn.town import PLACE_ORDER, Town, TownCamera, build_town, play
 from pipeline.simulate.drawn.truth import Truth, read_truth
 from pipeline.simulate.drawn.walkers import Moment
 from pipeline.types import Float64, UInt8
@@ -33,12 +34,15 @@ class VideoSettings(Settings):
     """What is filmed."""
 
     cameras: int = Field(4, ge=1, le=40, description="cameras in all")
-    overlapping: int = Field(2, ge=1, le=5, description="how many of them look at the same square")
+    overlapping: int = Field(2, ge=1, le=5, description="how many of them look at the same place")
     people: int = Field(12, ge=0, le=200, description="people who walk between the places")
     seconds: float = Field(45.0, gt=0, le=36_000, description="length of the clips")
     fps: int = Field(10, ge=1, le=120, description="frames per second")
     width_px: int = Field(640, ge=64, le=3840, multiple_of=2, description="of the pictures")
     height_px: int = Field(360, ge=64, le=2160, multiple_of=2, description="of the pictures")
+    places: tuple[PlaceKind, ...] = Field(
+        PLACE_ORDER, min_length=1, description="kinds of place in turn; the first is the one that cameras share"
+    )
     hour: Literal["any", "sunny", "cloudy", "dusk"] = Field("any", description="light outdoors")
     crf: int = Field(24, ge=0, le=51, description="H.264's constant rate factor; more is smaller and worse")
     seed: int = Field(0, ge=0, description="another seed is another town with other people")
@@ -91,6 +95,7 @@ def the_town(settings: VideoSettings) -> Town:
         people=settings.people,
         size_px=(settings.width_px, settings.height_px),
         hour=None if settings.hour == "any" else settings.hour,
+        places=settings.places,
     )
 
 
@@ -167,7 +172,8 @@ def cams_yaml(cameras: Sequence[TownCamera], settings: VideoSettings, site: str 
     zones = [camera.zone for camera in cameras]
     command = (
         f"simulate video --seed {settings.seed} --cameras {settings.cameras} --overlapping {settings.overlapping} "
-        f"--people {settings.people} --seconds {settings.seconds:g} --fps {settings.fps} --hour {settings.hour}"
+        f"--people {settings.people} --seconds {settings.seconds:g} --fps {settings.fps} "
+        f"--places {','.join(settings.places)} --hour {settings.hour}"
     )
     lines = [f"# python -m pipeline {command}", "cameras:" if cameras else "cameras: []"]
     for camera in cameras:
