@@ -9,10 +9,13 @@ from pathlib import Path
 from pipeline.detect.config import DetectConfig
 from pipeline.detect.detector import Detector
 from pipeline.detect.from_file import open_files
+from pipeline.models import BUNDLED, bundled_path
 
+BUNDLED_FILE = "person_detector.onnx"
 CHOICES = (
-    "name the path of an .onnx file, anything the ultralytics package loads (.pt, OpenVINO folder, .engine, or a model "
-    "name such as yolo11n.pt), or a file of ready detections, e.g. dets/{camera}.csv"
+    "say bundled for the one that comes with the project, or name the path of an .onnx file, anything the ultralytics "
+    "package loads (.pt, OpenVINO folder, .engine, or a model name such as yolo11n.pt), or a file of ready "
+    "detections, e.g. dets/{camera}.csv"
 )
 
 
@@ -29,6 +32,8 @@ def build_detector(config: DetectConfig, camera_names: Sequence[str], base_dir: 
 
 def model_path(config: DetectConfig, base_dir: Path) -> Path | None:
     """The file or folder `detect.model` names, or None where it is none (a model name, a pattern, nothing)."""
+    if config.model == BUNDLED:
+        return bundled_path(BUNDLED_FILE)
     path = base_dir / Path(config.model).expanduser()
     return path if config.model and path.exists() else None
 
@@ -52,7 +57,7 @@ def _kind(config: DetectConfig, base_dir: Path) -> str:
         return "from_file"
     if not config.model:
         raise ValueError(f"detect.model: no detector is named; {CHOICES}")
-    if suffix == ".onnx":
+    if suffix == ".onnx" or config.model == BUNDLED:
         return "onnx"
     is_path = suffix not in (".pt", ".yaml", ".yml", "") or len(Path(config.model).parts) > 1
     if is_path and model_path(config, base_dir) is None:
@@ -63,7 +68,8 @@ def _kind(config: DetectConfig, base_dir: Path) -> str:
 def _onnx(config: DetectConfig, camera_names: Sequence[str], base_dir: Path) -> Detector:
     from pipeline.detect.onnx import OnnxDetector
 
-    return OnnxDetector(base_dir / Path(config.model).expanduser(), config, len(camera_names))
+    path = model_path(config, base_dir) or base_dir / Path(config.model).expanduser()
+    return OnnxDetector(path, config, len(camera_names))
 
 
 def _ultralytics(config: DetectConfig, camera_names: Sequence[str], base_dir: Path) -> Detector:

@@ -17,8 +17,9 @@ class DetectConfig(Settings):
 
     model: str = Field(
         "",
-        description="what finds the people: path of an .onnx file; anything the ultralytics package loads (.pt, "
-        "OpenVINO folder, .engine, model name); or a file of ready detections, {camera} standing for the camera's id",
+        description="what finds the people: bundled (the detector that comes with the project); path of an .onnx file; "
+        "anything the ultralytics package loads (.pt, OpenVINO folder, .engine, model name); or a file of ready "
+        "detections, {camera} standing for the camera's id",
     )
     kind: DetectorKind = Field("auto", description="which detector reads `model`; auto goes by its suffix")
     files: dict[str, str] = Field(
