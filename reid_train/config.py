@@ -128,7 +128,13 @@ class Recipe(Settings):
     def test_transform(self) -> TransformConfig:
         """The transform of test clips: nothing random."""
         return self.transform.model_copy(
-            update={"interpolation": self.test.interpolation, "flip_probability": 0.0, "pad_px": 0, "erasing": None}
+            update={
+                "interpolation": self.test.interpolation,
+                "flip_probability": 0.0,
+                "pad_px": 0,
+                "distortion": None,
+                "erasing": None,
+            }
         )
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.models import BUNDLED, bundled_path
 from pipeline.reid.colour import ColourEmbedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
 from pipeline.reid.manifest import Manifest, check_sha256, load_manifest
 
+BUNDLED_FILE = "person_reid.onnx"
 EXAMPLE = (
     '{"input_size": [256, 128], "colour": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], '
     '"clip_length": 1}'
@@ -20,8 +22,9 @@ def build_embedder(config: ReidConfig, base_dir: Path) -> Embedder:
     """The embedder; paths are relative to `base_dir`. Raises ValueError naming the key or file and the remedy."""
     kind = "onnx" if Path(config.model).suffix.lower() == ".onnx" else config.model
     if kind not in EMBEDDERS:
-        raise ValueError(f"reid.model: {config.model!r} is neither an .onnx file nor one of: {', '.join(WITHOUT_FILE)}")
-    if kind in WITHOUT_FILE and (config.manifest or config.inline):
+        names = ", ".join(name for name in EMBEDDERS if name != "onnx")
+        raise ValueError(f"reid.model: {config.model!r} is neither an .onnx file nor one of: {names}")
+    if kind != "onnx" and (config.manifest or config.inline):
         raise ValueError(
             f"reid.manifest: {config.model} takes no manifest; name an .onnx file in reid.model, or drop it"
         )
@@ -30,14 +33,16 @@ def build_embedder(config: ReidConfig, base_dir: Path) -> Embedder:
 
 def model_path(config: ReidConfig, base_dir: Path) -> Path | None:
     """The file `reid.model` names, or None for an embedder without a file."""
+    if config.model == BUNDLED:
+        return bundled_path(BUNDLED_FILE)
     return None if config.model in WITHOUT_FILE else base_dir / Path(config.model).expanduser()
 
 
 def _onnx(config: ReidConfig, base_dir: Path) -> Embedder:
     from pipeline.reid.onnx import OnnxEmbedder
 
-    path = base_dir / Path(config.model).expanduser()
-    if not path.is_file():
+    path = model_path(config, base_dir)
+    if path is None or not path.is_file():
         raise ValueError(f"reid.model: no such file: {path}")
     manifest, name = _manifest(config, path, base_dir)
     check_sha256(path, manifest, name)
@@ -64,4 +69,4 @@ def _colour(config: ReidConfig, base_dir: Path) -> Embedder:
 
 
 WITHOUT_FILE = ("colour",)
-EMBEDDERS: dict[str, Callable[[ReidConfig, Path], Embedder]] = {"colour": _colour, "onnx": _onnx}
+EMBEDDERS: dict[str, Callable[[ReidConfig, Path], Embedder]] = {BUNDLED: _onnx, "colour": _colour, "onnx": _onnx}

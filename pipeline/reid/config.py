@@ -14,7 +14,9 @@ class ReidConfig(Settings):
     """Which network describes people, and how its input is made."""
 
     model: str = Field(
-        "colour", description="path of an .onnx file, or colour: histograms of clothes, weak but without weights"
+        "colour",
+        description="bundled (the network that comes with the project); path of an .onnx file; or colour: "
+        "histograms of clothes, weak but without weights",
     )
     manifest: str | None = Field(
         None, description="JSON file that describes the model's input; the model's name with .json where not given"

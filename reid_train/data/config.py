@@ -43,6 +43,31 @@ class ErasingConfig(Settings):
         return self
 
 
+class DistortionConfig(Settings):
+    """What another camera, detector or passer-by would change, for training on drawn people. One draw per clip."""
+
+    box_probability: float = Field(0.8, ge=0, le=1, description="share of the clips whose box is moved and scaled")
+    box_shift: float = Field(0.06, ge=0, le=0.5, description="largest move, as a share of width and height")
+    box_scale: float = Field(0.15, ge=0, le=1, description="largest growth or shrinkage of a side")
+    hide_probability: float = Field(0.15, ge=0, le=1, description="share of the clips with feet or a side covered")
+    hide_share: float = Field(0.4, gt=0.08, lt=1, description="most of height or width that is covered")
+    light_probability: float = Field(0.9, ge=0, le=1, description="share of the clips with another light and camera")
+    exposure_stops: float = Field(0.7, ge=0, le=3, description="exposure, up to so many stops brighter or darker")
+    white_balance: float = Field(0.15, ge=0, le=1, description="largest change of a channel by itself, 0.1 is 10 %")
+    gamma: float = Field(0.3, ge=0, le=2, description="largest change of gamma, 0.3 is 1/1.3 to 1.3")
+    contrast: float = Field(0.25, ge=0, lt=1, description="largest change of contrast")
+    saturation: float = Field(0.4, ge=0, le=1, description="largest change of saturation")
+    grey_probability: float = Field(0.05, ge=0, le=1, description="share of the clips that lose their colour")
+    coarse_probability: float = Field(0.3, ge=0, le=1, description="share of the clips seen with fewer pixels")
+    coarse_min: float = Field(0.3, gt=0, le=1, description="fewest pixels along a side, as a share of input_hw")
+    blur_probability: float = Field(0.25, ge=0, le=1, description="share of the clips that are blurred")
+    blur_px: float = Field(1.5, ge=0.3, le=10, description="largest standard deviation of the blur")
+    noise_probability: float = Field(0.3, ge=0, le=1, description="share of the clips with noise")
+    noise: float = Field(0.05, ge=0, le=0.5, description="largest standard deviation of the noise, of 1")
+    jpeg_probability: float = Field(0.3, ge=0, le=1, description="share of the clips that are encoded anew")
+    jpeg_quality_min: int = Field(30, ge=5, le=95, description="lowest quality of that JPEG")
+
+
 class TransformConfig(Settings):
     """From the images of a clip to the network's input. What is random is drawn once per clip."""
 
@@ -50,6 +75,7 @@ class TransformConfig(Settings):
     interpolation: Interpolation = Field("bicubic", description="how images of another size are resized (Pillow)")
     flip_probability: float = Field(0.5, ge=0.0, le=1.0, description="share of the clips that are mirrored")
     pad_px: int = Field(0, ge=0, description="black border before a random crop back to input_hw; 0 for none")
+    distortion: DistortionConfig | None = Field(None, description="other cameras, boxes, passers-by; null for none")
     erasing: ErasingConfig | None = Field(None, description="random erasing; null for none")
     mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="RGB mean of 0..1 pixels")
     std: tuple[float, float, float] = Field(IMAGENET_STD, description="RGB standard deviation of 0..1 pixels")
@@ -74,6 +100,10 @@ class SamplerConfig(Settings):
     )
     num_ids: int = Field(8, ge=1, description="P: people of a batch; for shuffled, P * K tracklets")
     per_id: int = Field(4, ge=1, description="K: tracklets of each person")
+    neighbours: int = Field(
+        1, ge=1, description="so many people of a batch follow each other in the numbering, as those do who share "
+        "their cameras in a drawn set: then the background does not tell them apart; identity samplers"
+    )  # fmt: skip
 
 
 # What the published systems trained with (staformer.md 5, psta.md 3, ste_nvan.md 3, sticc.md B6, st_reid.md 1).

@@ -53,11 +53,13 @@ def load(
     expected: Counts | None = None,
     check_files: bool = True,
     dense_step: int = 0,
+    most_people: int | None = None,
 ) -> ReidSplit:
     """MARS below `root`; `info` is the folder of the split files where they stand elsewhere.
 
     The gallery is all 12,180 test rows, the queries among them (without those, 140 queries have no match); the
     870 junk rows are skipped by the scorer, or left out with keep_junk=False (11,310 rows, the same scores).
+    most_people trains on the people with the lowest numbers only, to see what more people buy.
     check_files=False reads the lists alone, for a look at the labels where the images are not at hand.
     """
     root = find_root(SOURCE, root, *(("bbox_train", "bbox_test") if check_files else ()), below=("MARS", "mars"))
@@ -69,6 +71,9 @@ def load(
     test = _tracklets(root / "bbox_test", _names(infos, root / "bbox_test", "test_name.txt"), test_rows)
     if len(query_rows) and not 0 <= query_rows.min() <= query_rows.max() < len(test):
         raise SOURCE.wrong(f"query_IDX.mat speaks of row {query_rows.max() + 1} of {len(test)} test tracklets")
+    if most_people is not None:
+        kept_people = set(sorted({t.pid for t in train})[:most_people])
+        train = [t for t in train if t.pid in kept_people]
     if check_files:
         _check_first_images(train + test)
     query = [test[row] for row in query_rows]

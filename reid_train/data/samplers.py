@@ -33,14 +33,16 @@ def clip_rng(seed: int, key: ClipKey) -> np.random.Generator:
 
 
 def identity_batches(
-    pids: Sequence[int], num_ids: int, per_id: int, rng: np.random.Generator, *, replace: bool = False
-) -> list[Int64]:
+    pids: Sequence[int], num_ids: int, per_id: int, rng: np.random.Generator, *, replace: bool = False,
+    neighbours: int = 1,
+) -> list[Int64]:  # fmt: skip
     """P people x K tracklets, every person once; the last, smaller batch is dropped. Rows of one person are adjacent.
 
-    `replace` draws a person's tracklets with replacement (STE-NVAN), else only where there are fewer than K (PSTA).
+    `neighbours` people with consecutive numbers stay together, cut at another place every time. `replace` draws a
+    person's tracklets with replacement (STE-NVAN), else only where there are fewer than K (PSTA).
     """
     rows_of = _rows_of(pids)
-    people = rng.permutation(len(rows_of)).tolist()
+    people = _in_runs(len(rows_of), neighbours, rng)
     batches = []
     for start in range(0, len(people) - num_ids + 1, num_ids):
         groups = [_draw(rows_of[p], per_id, rng, replace=replace) for p in people[start : start + num_ids]]
@@ -86,7 +88,9 @@ def epoch_batches(pids: Sequence[int], config: SamplerConfig, seed: int, epoch: 
         batches = chunk_batches(pids, config.num_ids, config.per_id, rng)
     else:
         replace = config.name == "identity_replacement"
-        batches = identity_batches(pids, config.num_ids, config.per_id, rng, replace=replace)
+        batches = identity_batches(
+            pids, config.num_ids, config.per_id, rng, replace=replace, neighbours=config.neighbours
+        )
     if not batches:
         raise ValueError(
             f"{len(pids)} training tracklets of {len(set(pids))} people are too few for one batch of {config.num_ids} "
@@ -138,6 +142,15 @@ def _rows_of(pids: Sequence[int]) -> list[Int64]:
     order = np.argsort(labels, kind="stable")
     cuts = np.flatnonzero(np.diff(labels[order])) + 1
     return [rows.astype(np.int64) for rows in np.split(order, cuts)] if len(order) else []
+
+
+def _in_runs(count: int, length: int, rng: np.random.Generator) -> list[int]:
+    """0 to count-1 in random order, but in runs of `length`; the first and last run may be shorter."""
+    if length == 1:
+        return [int(person) for person in rng.permutation(count)]
+    cuts = np.arange(int(rng.integers(1, length + 1)), count, length)
+    runs = np.split(np.arange(count), cuts)
+    return [int(person) for run in rng.permutation(len(runs)) for person in runs[run]]
 
 
 def _draw(rows: Int64, count: int, rng: np.random.Generator, *, replace: bool) -> Int64:

@@ -1,7 +1,7 @@
 """From the images of a clip to the network's input: what is drawn at random is drawn once for all frames.
 
-The order is the published systems': resize (`images`), mirror, pad and crop, normalise, erase. With no generator
-nothing is random and the result is the test-time input.
+The order is the published systems': resize (`images`), mirror, pad and crop, (distort), normalise, erase. With no
+generator nothing is random and the result is the test-time input.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 
 from pipeline.types import Float32, UInt8
 from reid_train.data.config import ErasingConfig, TransformConfig
+from reid_train.data.distort import distort
 
 Rectangle = tuple[int, int, int, int]  # top, left, height, width
 
@@ -24,6 +25,8 @@ def transform_clip(frames: UInt8, config: TransformConfig, rng: np.random.Genera
             frames = flip(frames)
         if config.pad_px > 0:
             frames = pad_and_crop(frames, config.pad_px, rng)
+        if config.distortion is not None:
+            frames = distort(frames, config.distortion, rng)
     clip = normalise(frames, config.mean, config.std)
     if rng is not None and config.erasing is not None:
         clip = erase(clip, config, config.erasing, rng)

@@ -165,6 +165,14 @@ class EfficientNetLite0(nn.Module):
             maps.append(x)
         return maps
 
+    def first_part(self, num_blocks: int) -> nn.ModuleList:
+        """The stem and the first `num_blocks` blocks: the modules themselves, in a list of their own."""
+        return nn.ModuleList([self._conv_stem, self._bn0, *self._blocks[:num_blocks]])
+
+    def freeze_first(self, num_blocks: int) -> None:
+        """Let the stem and the first `num_blocks` blocks learn nothing."""
+        self.first_part(num_blocks).requires_grad_(False)
+
     def own_key(self, key: str) -> str | None:
         """A key of the whole network's weights, or None for what is behind the blocks of this one."""
         is_block = key.startswith("_blocks.")

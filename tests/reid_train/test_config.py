@@ -31,7 +31,7 @@ def rates(name: str, *epochs: int, group: str = "head") -> list[float]:
 
 def test_every_system_has_a_recipe_and_a_small_one() -> None:
     assert set(NAMES) == set(MODELS)
-    for folder, others in ((RECIPES, ["light_pku"]), (RECIPES / "small", [])):
+    for folder, others in ((RECIPES, ["light_pku", "simulated"]), (RECIPES / "small", [])):
         assert sorted(path.stem for path in folder.glob("*.yaml")) == sorted([*NAMES, *others])
         for name in NAMES:
             assert load_recipe(folder / f"{name}.yaml").model.name == name

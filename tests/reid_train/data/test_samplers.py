@@ -149,3 +149,14 @@ def test_too_few_people_for_a_batch_say_so() -> None:
         ClipBatches(PIDS, SamplerConfig(num_ids=5, per_id=4), 0, num_ranks=2)
     with pytest.raises(ValueError, match="batch 9"):
         ClipBatches(PIDS, SamplerConfig(num_ids=5, per_id=4), 0).set_epoch(0, first_batch=9)
+
+
+def test_neighbours_stand_together_in_batches_and_everybody_is_still_shown_once() -> None:
+    pids = np.repeat(np.arange(100), 2).tolist()
+    for seed in range(10):
+        batches = samplers.identity_batches(pids, 20, 2, rng(seed), neighbours=10)
+        shown = np.concatenate([[pids[row] for row in batch[::2]] for batch in batches])
+        assert len(batches) == 5 and sorted(shown) == list(range(100))
+        assert (np.diff(shown) == 1).sum() >= 100 - 12  # 11 runs at most, cut at a place of their own
+    starts = {samplers.identity_batches(pids, 20, 2, rng(seed), neighbours=10)[0][0] % 20 for seed in range(20)}
+    assert len(starts) > 2

@@ -161,3 +161,42 @@ def test_a_frozen_backbone_stays_as_it_is() -> None:
     assert all(parameter.grad is not None for parameter in head)
     assert all(torch.equal(value, before[key]) for key, value in model.backbone.state_dict().items())
     assert not model.eval().training and model.train().neck.training
+
+
+def test_the_middle_of_a_stripe_counts_more_than_its_sides() -> None:
+    torch.manual_seed(0)
+    even, middle = (small_model("light", taps=(1,), stripes=2, centre=centre).eval() for centre in (None, 0.2))
+    middle.load_state_dict(even.state_dict())
+    clips = small_clips(even, 1, 1)[:, 0]
+    maps = even.backbone.block_maps(clips)[1]
+    across = (np.arange(maps.shape[3]) + 0.5) / maps.shape[3] - 0.5
+    weights = np.exp(-0.5 * (across / 0.2) ** 2)
+    by_hand = maps.detach().numpy() @ (weights / weights.sum())
+    by_hand = by_hand.reshape(*by_hand.shape[:2], 2, -1).mean(axis=3).reshape(1, -1)
+    with torch.no_grad():
+        np.testing.assert_allclose(middle.stripe_features(clips).numpy(), by_hand, atol=1e-4)
+        assert not torch.allclose(middle.stripe_features(clips), even.stripe_features(clips), atol=1e-3)
+
+
+def test_frozen_blocks_and_kept_norms_do_not_change_in_training_and_the_others_do() -> None:
+    model = small_model("light", taps=(1, 3), stripes=2, frozen_blocks=2, keep_norms=True).train()
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    groups = model.param_groups()
+    optimiser = torch.optim.SGD([p for group in groups.values() for p in group], lr=0.1)
+    outputs = model(small_clips(model, 4, 1))
+    torch.stack(list(model.loss_terms(outputs, torch.tensor([0, 0, 1, 1])).values())).sum().backward()
+    optimiser.step()
+    changed = {name for name, value in model.backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith(("_blocks.2.", "_blocks.3.")) for name in changed)
+    assert not any("running" in name for name in changed)
+
+
+def test_without_keep_norms_only_the_frozen_blocks_keep_their_statistics() -> None:
+    model = small_model("light", taps=(1, 3), stripes=2, frozen_blocks=2).train()
+    assert not model.backbone._blocks[1].training and model.backbone._blocks[2].training
+
+
+@pytest.mark.parametrize("wrong", [{"centre": 0.0}, {"frozen_blocks": 9}, {"hidden": -1}])
+def test_options_that_can_not_be_are_named(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        small_model("light", taps=(1, 3), stripes=2, **wrong)
