@@ -24,11 +24,12 @@ from pipeline.simulate.graph import Site
 from pipeline.simulate.noise import AppearanceNoise
 from pipeline.simulate.ready_sites import ready_site
 from pipeline.simulate.run import SiteRun, simulate_site
-from pipeline.simulate.scoring import IdentityScore, final_identities, score_identities
+from pipeline.simulate.scoring import final_identities, score_identities
 from pipeline.simulate.stream import embedded_frames
 from pipeline.types import Event
 
 WAYS = ("no travel times", "learned on the way", "learned beforehand")
+MODES = ("off", "end")  # `fusion.resolve`: what was decided online, and made anew at the end
 
 
 @dataclass(frozen=True)
@@ -71,31 +72,34 @@ def memory_of(site: Site, config: FusionConfig) -> TravelMemory:
 
 
 def compare(scene: Scene, seconds: float, seeds: Sequence[int]) -> None:
-    """One table row per way, the mean over the seeds, of all footage and of its last half."""
-    dim = scene.site.noise.appearance.dim
-    rows: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
+    """One table row per way, the mean over the seeds, of all footage and of its last half; online and offline."""
+    rows: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     tracklets = 0
     for seed in seeds:
         run = simulate_site(scene.site, seconds, seed)
         tracklets += len(run.tracklets.track_id)
-        beforehand = memory_of(scene.site, FusionConfig())
-        associate(simulate_site(scene.site, seconds, seed + 1000), beforehand, FusionConfig(), dim)
         for way in WAYS:
-            config = FusionConfig(travel="off" if way == WAYS[0] else "zones")
-            memory = beforehand if way == WAYS[2] else memory_of(scene.site, config)
-            gids = final_identities(associate(run, memory, config, dim)[0])
-            parts: list[IdentityScore] = [
-                score_identities(run, gids),
-                score_identities(run, gids, from_s=seconds / 2),
-            ]
-            rows[way].append((parts[0].idf1, parts[0].pair_precision, parts[0].pair_recall, parts[1].idf1))
+            rows[way].append([number for mode in MODES for number in scored(run, scene.site, way, mode)])
     for way in WAYS:
-        idf1, precision, recall, late = np.mean(rows[way], axis=0)
+        numbers = np.mean(rows[way], axis=0)
+        idf1, late, precision, recall = (
+            f"{on:.3f} / {off:.3f}" for on, off in zip(numbers[:4], numbers[4:], strict=True)
+        )
         print(
-            f"| {scene.name} | {tracklets // len(seeds)} | {way} | {idf1:.3f} | {late:.3f} | {precision:.2f} "
-            f"| {recall:.2f} |",
+            f"| {scene.name} | {tracklets // len(seeds)} | {way} | {idf1} | {late} | {precision} | {recall} |",
             flush=True,
         )
+
+
+def scored(run: SiteRun, site: Site, way: str, mode: str) -> tuple[float, float, float, float]:
+    """IDF1, that of the last half, pair precision and recall."""
+    config = FusionConfig.model_validate({"travel": "off" if way == WAYS[0] else "zones", "resolve": mode})
+    memory, dim, seconds = memory_of(site, config), site.noise.appearance.dim, run.seconds
+    if way == WAYS[2]:  # learned from other footage of the site, anew for each mode: the fuser goes on learning
+        associate(simulate_site(site, seconds, run.seed + 1000), memory, FusionConfig(), dim)
+    gids = final_identities(associate(run, memory, config, dim)[0])
+    whole, late = score_identities(run, gids), score_identities(run, gids, from_s=seconds / 2)
+    return whole.idf1, late.idf1, whole.pair_precision, whole.pair_recall
 
 
 def main() -> None:
@@ -105,6 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     seconds, seeds = 60 * args.minutes, range(1, args.seeds + 1)
     print(f"{date.today()}: {args.minutes:g} minutes of footage, mean of {args.seeds} seeds\n")
+    print("online / offline\n")
     print("| site | tracklets | travel times | IDF1 | its last half | pair precision | pair recall |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for scene in scenes():

@@ -24,6 +24,7 @@ from pipeline.config import (
     load_pipeline,
     overlapping_pairs,
 )
+from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.status import CameraStatus
 from pipeline.interchange.readers import READERS, files_of, frame_rates, ids_from_one, kind_of
 from pipeline.interchange.rows import TrackRows
@@ -309,6 +310,7 @@ def _describe(
         ],
         "identities": report.num_identities,
         "cross_camera_links": report.num_cross_camera_links,
+        "learned_floor": floors_told(options.output),
         "nodes": [
             {"name": node.name, "wall_s": round(node.wall_s, 3), "cpu_s": round(node.cpu_s, 3), "items": node.num_items}
             for node in report.nodes

@@ -7,7 +7,8 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from pipeline.evaluation.text import TableError
 from pipeline.sinks.events import EVENTS_FILE, Decision, resolve
 from pipeline.sinks.final import TRACKLETS_FILE
 from pipeline.types import Event, EventKind
+from pipeline.why_again import DAMAGED, Memory, compared_now, decided_again, fusion_config, load_memory
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class RunRecord:
     lines: tuple[Mapping[str, Any], ...]
     parts: tuple[TrackletPart, ...]
     became: Mapping[int, int]  # identities that were merged away, and into which one at last
+    again: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # by place in `lines`: decided again
+    memory: Memory | None = None  # what the association knew at the end, None where it was not kept
 
     def final(self, global_id: int) -> int:
         return self.became.get(global_id, global_id)
@@ -70,7 +74,13 @@ def load_run(folder: Path) -> RunRecord:
             )
             for row in csv.DictReader(file)
         )
-    return RunRecord(folder, lines, parts, _merged(lines))
+    config = fusion_config(folder)
+    try:
+        memory = load_memory(folder, config)
+    except DAMAGED as error:
+        log.warning("%s; nothing is compared anew", error)
+        memory = None
+    return RunRecord(folder, lines, parts, _merged(lines), decided_again(lines, config), memory)
 
 
 def why_identity(run: RunRecord, global_id: int) -> dict[str, Any]:
@@ -90,7 +100,8 @@ def why_identity(run: RunRecord, global_id: int) -> dict[str, Any]:
         "asked_for": global_id,
         "was": sorted(family - {final}),
         "tracklets": [_part_dict(part) for part in own],
-        "events": [_told(line) for line in run.lines if _concerns(line, family)],
+        "events": [_told(run, place) for place, line in enumerate(run.lines) if _concerns(line, family)],
+        "compared_now": _steps(run, own),
     }
 
 
@@ -101,17 +112,19 @@ def why_pair(run: RunRecord, one: str, other: str) -> dict[str, Any]:
     common = sorted(set(ids[0]) & set(ids[1]))
     tracklets = [(parts[0].camera, parts[0].track_id) for parts in sides]
     told = []
-    for line in run.lines:
+    for place, line in enumerate(run.lines):
         names_one = (line.get("camera"), line.get("track_id")) in tracklets
         merges = line["kind"] == "merge" and run.final(line["global_id"]) in common and _moved(run, line, tracklets)
         if names_one or merges:
-            told.append(_told(line))
+            told.append(_told(run, place))
+    now = compared_now(run.memory, *tracklets) if run.memory and tracklets[0] != tracklets[1] else None
     return {
         "tracklets": [[_part_dict(part) for part in parts] for parts in sides],
         "same": bool(common),
         "global_ids": ids,
         "reasons": [] if common else _reasons_apart(run, sides),
         "events": told,
+        "compared_now": now,
     }
 
 
@@ -150,7 +163,15 @@ def _concerns(line: Mapping[str, Any], family: set[int]) -> bool:
     return line["global_id"] in family or (line["kind"] in ("merge", "split") and line.get("other_id") in family)
 
 
-def _told(line: Mapping[str, Any]) -> dict[str, Any]:
+def _steps(run: RunRecord, parts: Sequence[TrackletPart]) -> list[dict[str, Any]]:
+    """From each tracklet of an identity to the next one, by what was known at the end."""
+    names = list(dict.fromkeys((part.camera, part.track_id) for part in parts))
+    found = (compared_now(run.memory, *pair) for pair in pairwise(names)) if run.memory else ()
+    return [step for step in found if step]
+
+
+def _told(run: RunRecord, place: int) -> dict[str, Any]:
+    line = run.lines[place]
     evidence = {
         name: float(value)
         for name, value in line.items()
@@ -161,6 +182,8 @@ def _told(line: Mapping[str, Any]) -> dict[str, Any]:
         told["tracklet"] = f"{line['camera']}:{line['track_id']}"
     if line.get("other_id"):
         told["other_id"] = line["other_id"]
+    if place in run.again:
+        told["again"] = dict(run.again[place])
     return {**told, "evidence": evidence}
 
 

@@ -12,7 +12,17 @@ _WORDS = {
     "confidence": "confidence {:.3f}",
 }
 _MARGIN = "margin"
-_NATS = ("appearance", "reranked", "time", "motion", "zone", "floor", "prior", "total")  # evidence, natural logarithms
+_NATS = (
+    "appearance",
+    "travel",
+    "motion",
+    "floor",
+    "reranked",
+    "time",
+    "zone",
+    "prior",
+    "total",
+)  # evidence, natural logarithms
 
 
 def identity_text(story: Mapping[str, Any]) -> Iterator[str]:
@@ -39,6 +49,11 @@ def identity_text(story: Mapping[str, Any]) -> Iterator[str]:
     yield "How it came to be:"
     for event in story["events"]:
         yield from event_text(event)
+    if story.get("compared_now"):
+        yield ""
+        yield "From each tracklet to the next, by what was known at the end of the run:"
+        for step in story["compared_now"]:
+            yield from now_text(step)
 
 
 def pair_text(story: Mapping[str, Any]) -> Iterator[str]:
@@ -57,6 +72,44 @@ def pair_text(story: Mapping[str, Any]) -> Iterator[str]:
     yield "What was decided about them:"
     for event in story["events"]:
         yield from event_text(event)
+    if story.get("compared_now"):
+        yield ""
+        yield "Compared anew, by what was known at the end of the run:"
+        yield from now_text(story["compared_now"])
+        yield f"  {_verdict(story['same'], story['compared_now'])}"
+
+
+def now_text(now: Mapping[str, Any]) -> Iterator[str]:
+    """Two tracklets compared by what was known at the end of a run."""
+    gap = f", unseen for {now['gap_s']:.2f} s" if now.get("gap_s") else ""
+    yield f"  {now['earlier']} -> {now['later']}{gap}"
+    if "similarity" in now:
+        place = f", place {now['reranked_place']} of the candidates" if "reranked_place" in now else ""
+        yield f"{'':15}appearance similarity {now['similarity']:.3f}, re-ranked {now['reranked']:.3f}{place}"
+    if not now["possible"]:
+        yield f"{'':15}nobody can be both: one person would be in two places at once"
+        return
+    nats = [name for name in ("prior", "appearance", "travel", "motion", "total") if name in now]
+    yield f"{'':15}evidence: {', '.join(f'{name} {now[name]:+.2f}' for name in nats)}"
+    if "p_same" in now:
+        who = f"; runner-up: {now['runner_up']}, behind by {now['margin']:.2f}" if "runner_up" in now else ""
+        if "runner_up" in now and now["margin"] < 0:
+            who = f"; likelier: {now['runner_up']}, ahead by {-now['margin']:.2f}"
+        yield f"{'':15}P(same) {now['p_same']:.3f} among {_number(now['candidates'], 'candidate')}{who}"
+
+
+def _verdict(same: bool, now: Mapping[str, Any]) -> str:
+    if not now["possible"]:
+        agrees = not same
+    elif "p_same" in now:
+        agrees = same == (now["p_same"] >= now["needed"])
+    else:
+        return "They were in view at once: only what cameras saw of the floor could join them."
+    if agrees:
+        return "It is the same decision."
+    if same:
+        return "This pair alone would not be joined now; what joined them stands above."
+    return "By what was known at the end they would be joined; less was known when they were decided."
 
 
 def event_text(event: Mapping[str, Any]) -> Iterator[str]:
@@ -75,6 +128,19 @@ def event_text(event: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'':15}evidence: {', '.join(f'{name} {evidence[name]:+.2f}' for name in nats)}"
     if event["kind"] in ("create", "link"):
         yield f"{'':15}{_runner_up(event)}"
+    if "again" in event:
+        yield f"{'':15}{_again(event)}"
+
+
+def _again(event: Mapping[str, Any]) -> str:
+    again = event["again"]
+    verdict = "the same decision" if again["same"] else "NOT the same decision: other rules or files than its own"
+    if event["kind"] == "create":
+        return f"made again: P(one of those known) {again['p_same']:.3f}, {again['needed']:.2f} needed: {verdict}"
+    return (
+        f"made again: prior {again['prior']:+.2f}, total {again['total']:+.2f}, P(same) {again['p_same']:.3f} "
+        f"({again['p_told']:.3f} beside all others), {again['needed']:.2f} needed: {verdict}"
+    )
 
 
 def _happening(event: Mapping[str, Any]) -> str:
@@ -96,8 +162,11 @@ def _runner_up(event: Mapping[str, Any]) -> str:
     other, margin = event.get("other_id"), event["evidence"].get(_MARGIN)
     if not other:
         return "no other identity came into question"
-    behind = f", behind by {margin:.2f}" if margin is not None else ""
-    return f"runner-up: identity {other}{behind}"
+    if margin is None:
+        return f"runner-up: identity {other}"
+    if margin < 0:
+        return f"likelier by {-margin:.2f}, but not by enough: identity {other}"
+    return f"runner-up: identity {other}, behind by {margin:.2f}"
 
 
 def _number(count: int, what: str) -> str:

@@ -28,6 +28,9 @@ def why(
 
     Every decision of the run is shown with the evidence it rested on: how alike they look, how long the person was
     unseen, how far apart they stood, who the runner-up was and by how much it fell short.
+
+    Decisions are made again from these numbers, and it is said whether they come out the same. Where the run kept its
+    tracklets (association.npz), they are also compared by what was known at the end, re-ranked similarity included.
     """
     set_up_logging(False)
     from pipeline.why import load_run, why_identity, why_pair

@@ -28,6 +28,12 @@ class RunningNormal:
     def std(self) -> float:
         return math.sqrt(self._var)
 
+    def set(self, mean: float, std: float) -> None:
+        """As it was found elsewhere. Raises ValueError for numbers that are none."""
+        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            raise ValueError(f"mean {mean} and standard deviation {std} are no distribution")
+        self.mean, self._var = mean, std * std
+
     def update(self, samples: Float64, weight: float) -> None:
         """Take in samples (N,) that together weigh `weight`; newer ones count more, so that the prior fades soon."""
         if not len(samples):

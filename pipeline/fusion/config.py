@@ -133,6 +133,12 @@ class FusionConfig(Settings):
     num_neighbours: int = Field(32, ge=1, description="Nearest vectors looked up per tracklet.")
     capacity: int = Field(20_000, ge=1, description="Open identities kept; the longest unseen one closes first.")
 
+    record_capacity: int = Field(
+        10_000,
+        ge=0,
+        description="Tracklets of which look and way are kept for `python -m pipeline why`, the newest ones; 0: none.",
+    )
+
     # Learned floor: of cameras that overlap and are not calibrated.
     learn_floor: bool = Field(True, description="Learn a common floor for overlapping uncalibrated cameras.")
     learn_every_s: float = Field(

@@ -18,6 +18,7 @@ from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.threshold import LinkThreshold
+from pipeline.fusion.tracklet_record import TrackletRecord
 from pipeline.fusion.travel import TravelModel
 from pipeline.types import Event, EventKind, Float32, Int64
 
@@ -42,10 +43,12 @@ class Decisions:
         evidence: Evidence,
         travel: TravelModel,
         archive: TrackletArchive | None = None,
+        record: TrackletRecord | None = None,
     ) -> None:
-        """archive: where tracklets go that are over, if anybody wants them."""
+        """archive: where tracklets go that are over, if anybody wants them; record: the same, for later questions."""
         self._config = config
         self._archive = archive
+        self._record = record
         self._store = store
         self._gallery = gallery
         self._book = book
@@ -57,6 +60,11 @@ class Decisions:
         self._reviewed_s = -math.inf
         self._now_s = -math.inf
         self._events: list[Event] = []
+
+    @property
+    def least_confidence(self) -> float:
+        """How probable a link has to be by now."""
+        return self._threshold.value
 
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -341,14 +349,16 @@ class Decisions:
         self._store.restart(slot, until_s + _MOMENT_S)
 
     def keep_rest(self) -> None:
-        """All that is left goes to the archive."""
+        """All that is left goes where tracklets go that are over."""
         for slot in self._store.slots().tolist():
             self._keep(slot)
 
     def _keep(self, slot: int, until_s: float | None = None) -> None:
+        zones = self._evidence.zone(slot, entry=True), self._evidence.zone(slot, entry=False)
         if self._archive is not None:
-            zones = self._evidence.zone(slot, entry=True), self._evidence.zone(slot, entry=False)
             self._archive.keep(self._store, self._floor, slot, zones, until_s)
+        if self._record is not None:
+            self._record.keep(self._store, slot, zones, until_s)
 
     def _close(self) -> None:
         self._book.prune(self._now_s - self._config.revise_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.types import EmbeddedFrame, FusedFrame
@@ -20,4 +21,11 @@ class Fuser(Protocol):
 
     def flush(self) -> list[FusedFrame]:
         """At the end of the run: decides what is undecided; frames without tracks that carry the last events."""
+        ...
+
+    def save(self, folder: Path, cameras: Sequence[str]) -> None:
+        """After the end: writes what was learned into the folder, for people and tools. cameras: names by camid.
+
+        Raises OSError.
+        """
         ...

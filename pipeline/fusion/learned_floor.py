@@ -62,6 +62,7 @@ class _Pair:
     fit: PairFit | None = None
     explained: float = 0.0
     explained_by_chance: float = 0.0
+    found: str = "not looked for yet: too little was seen"  # in words
 
 
 @dataclass(slots=True)
@@ -93,6 +94,10 @@ class LearnedFloor:
     def quality(self) -> list[PairQuality]:
         """Of all pairs in use, by camera."""
         return [self._quality(pair) for pair in self._pairs if pair.fit is not None and is_good(pair.fit, self._config)]
+
+    def wanted(self) -> list[tuple[tuple[int, int], str]]:
+        """All pairs of cameras between which a floor is looked for, and what was found when that was last done."""
+        return [(pair.cameras, pair.found) for pair in self._pairs]
 
     def camera(self, camid: int) -> GroundCamera | None:
         """The camera as learned, None where it is not (or not well enough) known. In about metres."""
@@ -182,6 +187,7 @@ class LearnedFloor:
             again = refit(a, b, known if found is None else replace(known, chance=found.chance))
             if again is not None and (found is None or again.score >= found.score):
                 found = again
+        pair.found = _words(found)
         if found is None or not is_good(found, self._config):
             _LOGGER.info("no common floor of cameras %d and %d yet: %s", *pair.cameras, _words(found))
             if known is not None and found is not None:
@@ -210,6 +216,7 @@ class LearnedFloor:
                 100 * share,
                 100 * pair.explained,
             )
+            pair.found = "a camera was moved, and no floor has been found since"
             pair.since, pair.wait_s = pair.checked, self._config.learn_every_s
             pair.search_s = now_s + pair.wait_s
             pair.checked = moment

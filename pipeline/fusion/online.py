@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.fusion.archive import TrackletArchive
+from pipeline.fusion.association_file import save_association
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
@@ -32,6 +34,7 @@ from pipeline.fusion.learned_floor import LearnedFloor
 from pipeline.fusion.resolution import Resolver
 from pipeline.fusion.revision import revise
 from pipeline.fusion.store import TrackletStore
+from pipeline.fusion.tracklet_record import TrackletRecord
 from pipeline.fusion.travel import TravelModel
 from pipeline.fusion.zones import Zones
 from pipeline.geometry.boxes import foot_point
@@ -101,6 +104,7 @@ class OnlineFuser:
         )
         self._gallery = gallery
         self._archive = TrackletArchive(config.resolve_capacity) if config.resolve == "end" else None
+        self._record = TrackletRecord(dim, config.record_capacity)
         self._decisions = Decisions(
             config,
             store=self._store,
@@ -110,6 +114,7 @@ class OnlineFuser:
             evidence=evidence,
             travel=travel,
             archive=self._archive,
+            record=self._record,
         )
         self._book = book
         self._resolver = Resolver(config, self._overlaps, calibration=self._calibration, travel=travel)
@@ -143,8 +148,8 @@ class OnlineFuser:
             self._decisions.end(slot)
         self._decisions.step(self._now_s, np.unique(self._store.global_id[self._store.slots()]).tolist())
         events = self._take_events()
+        self._decisions.keep_rest()
         if self._archive is not None:
-            self._decisions.keep_rest()
             events += revise(
                 self._archive,
                 self._resolver,
@@ -169,6 +174,17 @@ class OnlineFuser:
                 preview_scale=1.0,
             )
         ]
+
+    def save(self, folder: Path, cameras: Sequence[str]) -> None:
+        """Write what is known of the site, and the tracklets, for questions after the run. Raises OSError."""
+        save_association(
+            folder,
+            cameras,
+            calibration=self._calibration,
+            threshold=self._decisions.least_confidence,
+            learned_floor=self.learned_floor,
+            record=self._record,
+        )
 
     def _take_events(self) -> list[Event]:
         events = self._decisions.take_events()

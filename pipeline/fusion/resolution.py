@@ -26,6 +26,7 @@ from pipeline.types import Int64
 
 _STEP = 512  # parts by which a window moves on
 _NEAR = 16  # parts looked at for each part
+_LEAST_GAIN = math.log(2.0)  # what was decided is changed where that is at least twice as probable
 
 
 class Resolver:
@@ -45,8 +46,6 @@ class Resolver:
         self._calibration = calibration
         self._travel = travel
         self._step = step
-        sure = 1 - config.false_merge_rate  # what was decided is changed where that is as sure as an online merge
-        self._least_gain = math.log(sure / (1 - sure))
         self.traces: list[list[float]] = []  # score of each window, at the start and after each change
 
     def graph(self, parts: Parts, pairs: dict[tuple[int, int], float]) -> TrackletGraph:
@@ -85,7 +84,7 @@ class Resolver:
         is_head = rows[order] < 0
         graph.forbidden[np.ix_(is_head, is_head)] = True  # what was told apart before stays apart
         np.fill_diagonal(graph.forbidden, False)
-        search = LocalSearch(graph, seed[order], neighbours(graph, _NEAR), self._least_gain)
+        search = LocalSearch(graph, seed[order], neighbours(graph, _NEAR), _LEAST_GAIN)
         search.run()
         self.traces.append(search.trace)
         self._relabel(label, rows[order], seed[order], search.label)

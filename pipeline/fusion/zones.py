@@ -36,10 +36,6 @@ class Zones:
         self._near[camid] = np.minimum(self._near[camid], borders[:2])
         self._far[camid] = np.maximum(self._far[camid], borders[2:])
 
-    def bottom_px(self, camid: int) -> float:
-        """The lowest edge of any box of a camera, -inf before the first one."""
-        return float(self._far[camid, 1])
-
     def zone(self, camid: Int64, xyxy: Float64) -> Int64:
         """(N,) zone of each box (N, 4) px of the camera (N,): the border it is nearest to, if near at all."""
         size = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1.0)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.fusion.association_file import learned_floors
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.learned_floor import LearnedFloor, is_good
 from pipeline.fusion.online import OnlineFuser
@@ -139,6 +140,13 @@ def test_homography_of_two_views_is_right_to_some_centimetres() -> None:
 def test_three_cameras_stand_on_one_floor_of_about_metres() -> None:
     floor = learned(crowd(np.random.default_rng(4), 7, 31), EYES, {(0, 1), (1, 2), (0, 2)})
     assert [q.cameras for q in floor.quality] == [(0, 1), (0, 2), (1, 2)]
+    told = learned_floors(floor, ("a", "b", "c"))
+    assert [(entry["cameras"], entry["used"]) for entry in told] == [
+        (["a", "b"], True),
+        (["a", "c"], True),
+        (["b", "c"], True),
+    ]
+    assert all(entry["num_confirmed"] >= 4 and entry["residual_m"] < 0.3 for entry in told)
     assert floor.allowed().sum() == 6
     grid = grid_seen_by(*EYES)
     places = []
@@ -166,6 +174,8 @@ def test_no_floor_without_people_at_once() -> None:
     a, b = feet_of(crowd(np.random.default_rng(0), 3, 10), EYES[:2], seed=3)
     assert learn_pair(a, replace(b, moment=b.moment + 1000), np.random.default_rng(0)) is None
     assert learn_pair(a, b[b.moment < 0], np.random.default_rng(0)) is None
+    (told,) = learned_floors(LearnedFloor(FusionConfig(), [None, None], frozenset({(0, 1)})), ("a", "b"))
+    assert told["cameras"] == ["a", "b"] and not told["used"] and told["reason"]
 
 
 def test_floor_is_forgotten_when_a_camera_is_turned() -> None:

@@ -177,7 +177,7 @@ def test_after_resolution_nobody_is_in_two_places(seed: int) -> None:
 def test_random_scenes_do_change_in_resolution() -> None:
     """Else the properties above would hold for nothing."""
     kinds = set()
-    for seed in range(4):
+    for seed in range(8):
         ticks = chaos(seed, 30)
         plain = build_fuser(FusionConfig(simultaneous_s=0.0), CAMERAS, OVERLAPS, DIM)
         before = [event for items in ticks for fused in plain.step(items) for event in fused.events]

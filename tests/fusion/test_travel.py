@@ -232,7 +232,7 @@ def test_in_a_camera_that_has_shown_nothing_everything_is_inside() -> None:
     assert Zones(1).zone(np.zeros(1, np.int64), boxes((0, 0, 40, 100))).tolist() == [0]
     zones = Zones(1)
     zones.see(0, boxes().astype(np.float32))
-    assert zones.bottom_px(0) == -math.inf
+    assert zones.borders(0) == (math.inf, math.inf, -math.inf, -math.inf)
 
 
 def test_in_a_corner_the_nearer_border_counts() -> None:

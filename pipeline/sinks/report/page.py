@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sinks.files import AtomicFile
-from pipeline.sinks.report import figures, svg
+from pipeline.sinks.report import figures, learned, svg
 from pipeline.sinks.report.record import Person, Record, load_record
 
 REPORT_FILE = "report.html"
@@ -21,7 +21,7 @@ _CAMERA_HEADS = (
     *("camera", "state", "frames", "dropped", "broken", "reconnects", "frames/s", "picture", "tracklets", "people"),
     "note",
 )
-_WORDS = frozenset(("camera", "state", "note", "event", "identities"))  # columns of words, not numbers
+_WORDS = frozenset(("camera", "pair", "state", "note", "event", "identities", "floor"))  # columns of words, not numbers
 _TROUBLE = frozenset(("failed", "reconnecting"))
 
 _STYLE = """
@@ -68,9 +68,11 @@ def page(record: Record) -> str:
         _section(
             "Travel times",
             figures.travel_curves(record),
-            f"The {figures.MAX_CURVES} busiest pairs with at least three walks. Negative times: both cameras saw the "
-            "person for so long.",
+            f"The {figures.MAX_CURVES} busiest pairs, those with three walks or more and those that the association "
+            "has learned. Negative times: both cameras saw the person for so long.",
         ),
+        _section("How looks tell people apart", learned.looks_picture(record.known), learned.looks_note(record.known)),
+        _section("Floors between overlapping cameras", _floors(record), learned.FLOOR_NOTE),
         _section("Identities to look at", _noted(record), _why_hint(record)),
         _section("What happened", _events(record)),
         _section("Where the time went", figures.stage_times(record)),
@@ -180,6 +182,11 @@ def _matrix_note(record: Record) -> str:
     note = "How often somebody was seen in one camera (row) and next in another (column), from transitions.csv. "
     note += "On the diagonal: left and came back."
     return note + (f" The {figures.MAX_MATRIX} busiest of {num} cameras." if num > figures.MAX_MATRIX else "")
+
+
+def _floors(record: Record) -> str:
+    rows = learned.floor_rows(record.known)
+    return _table(learned.FLOOR_HEADS, ["".join(_cell(*cell) for cell in row) for row in rows]) if rows else ""
 
 
 def _noted(record: Record) -> str:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 LEARNED_FILE = "transitions.json"
+KNOWN_FILE = "association.json"
 _MAX_TROUBLES = 50
 
 
@@ -78,6 +79,7 @@ class Record:
     counts: Mapping[str, Float64]  # camera, "" the site -> (W, 4): start_s, present, entered, distinct
     window_s: float
     learned: Mapping[tuple[str, str], Learned]
+    known: Mapping[str, Any]  # what the association knew at the end, empty where it was not kept
     num_events: Mapping[str, int]
     troubles: tuple[Mapping[str, Any], ...]  # what happened to cameras that the user should know, the first of them
     num_troubles: int
@@ -120,6 +122,7 @@ def load_record(folder: Path) -> Record:
         counts=counts,
         window_s=window_s,
         learned=_learned(folder / LEARNED_FILE),
+        known=_json(folder / KNOWN_FILE),
         num_events=num_events,
         troubles=tuple(troubles[:_MAX_TROUBLES]),
         num_troubles=len(troubles),
