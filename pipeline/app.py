@@ -7,11 +7,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -28,25 +30,29 @@ from pipeline.config import (
 from pipeline.fusion.travel import GivenTravel
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus
-from pipeline.ingest.ticks import NoCameraError, TickReader
+from pipeline.ingest.ticks import NoCameraError
 from pipeline.live.config import LiveConfig
 from pipeline.live.figures import CameraFigures, NodeFigures, Snapshot
 from pipeline.live.server import LiveServer
 from pipeline.provenance import describe_run
 from pipeline.reid.build import build_embedder
+from pipeline.remote import Reader, box_figures, open_reader, open_senders
 from pipeline.report import Progress, RunOptions, RunReport
+from pipeline.resume import Keeper, parted
 from pipeline.runtime.build import Runner, build_runner
-from pipeline.runtime.chain import Node, Tick
-from pipeline.runtime.config import available_cores
+from pipeline.runtime.chain import FLUSH, Node, Tick
+from pipeline.runtime.config import RuntimeConfig, available_cores
 from pipeline.runtime.pace import Splitter, spread
-from pipeline.sinks.build import Sinks, open_sinks
+from pipeline.sinks.build import open_sinks
 from pipeline.sinks.files import OutputError, prepare_output
 from pipeline.sinks.recording import VIDEO_FILE
 from pipeline.sinks.report.page import write_report
 from pipeline.sinks.run_json import write_json_atomically
 from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, Region, TrackFactory
 from pipeline.summary import summarize
+from pipeline.transport.boxes import BoxReader
 from pipeline.types import FusedFrame
+from pipeline.yaml_file import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +76,39 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     config_path = options.config or named_config
     config = load_pipeline(config_path, options.settings)
     runtime = load_runtime(options.runtime, workers=options.workers, ray_address=options.ray_address)
-    num_shards = runtime.num_shards(len(cameras))
+    remote = config.transport.sources != "cameras"
+    num_shards = 1 if remote else runtime.num_shards(len(cameras))
     base_dir = config_path.resolve().parent if config_path else Path.cwd()
-    prepare_output(options.output)
+    prepare_output(options.output, go_on=options.resume)
+    if config.transport.box:
+        from pipeline.edge import Edge, run_edge  # which is made of the parts of this file
+
+        return run_edge(Edge(options, cameras, config, runtime, base_dir), show, stop, asked)
+    if remote and options.video:
+        raise ConfigError("--video: boxes send no pictures; leave it out, or draw on the boxes' own videos")
+    with Keeper.open(options, cameras, config, base_dir, remote=remote) as keeper:
+        job = _Job(options, cameras, keeper.config(config), runtime, base_dir, num_shards)
+        report = _run(job, keeper, show, stop, asked)
+        keeper.end(options.output)
+    return report
+
+
+class _Job(NamedTuple):
+    """What `run` has read."""
+
+    options: RunOptions
+    cameras: tuple[Camera, ...]
+    config: PipelineConfig
+    runtime: RuntimeConfig
+    base_dir: Path
+    num_shards: int
+
+
+def _run(
+    job: _Job, keeper: Keeper, show: Callable[[Progress], None], stop: Callable[[], bool], asked: threading.Event
+) -> RunReport:
+    options, cameras, config, runtime, base_dir, num_shards = job
+    remote = config.transport.sources != "cameras"
     specs = [_spec(camid, camera) for camid, camera in enumerate(cameras)]
     tiles_across = math.ceil(math.sqrt(len(cameras)))
     preview_px = config.output.video_width_px // tiles_across if options.video else 0
@@ -80,13 +116,17 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
     nodes = build_nodes(cameras, config, base_dir, preview_px, num_shards, given=given, folder=options.output)
     if config.reid.model == "colour":
         log.warning("reid.model is colour: clothes are compared by their colours alone; name a ReID network if you can")
+    if remote:
+        nodes = nodes[3:]  # boxes detect, track and embed
+    nodes = keeper.nodes(nodes, len(cameras))
     started_at, started = datetime.now(UTC), time.perf_counter()
 
     with ExitStack() as stack:
-        reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds)
+        reader = open_reader(config, cameras, specs, base_dir=base_dir, max_seconds=options.max_seconds)
         stack.enter_context(_every(_STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(_reading(reader, stop))
-        runner = stack.enter_context(build_runner(runtime, nodes, _shards(reader, len(cameras), num_shards), _PREPARE))
+        ticks = keeper.ticks(_ticks(reader))
+        runner = stack.enter_context(build_runner(runtime, nodes, _shards(ticks, len(cameras), num_shards), _PREPARE))
         sinks = stack.enter_context(
             open_sinks(
                 config.output,
@@ -95,16 +135,39 @@ def run(options: RunOptions, show: Callable[[Progress], None], stop: Callable[[]
                 video=options.video,
                 fps=1 / reader.tick_s,
                 floor_bounds_m=floor_bounds(cameras, reader.status()),
+                resumable=keeper.keeps,
+                kept=keeper.files,
             )
         )
-        watch = _Watch(reader, sinks, show, started)
+        senders = stack.enter_context(
+            open_senders(config.transport, [camera.name for camera in cameras], reader.clock_zero_s)
+        )
+        watch = _Watch(reader, sinks, show, started, keeper.recordings)
+        if keeper.checkpoint:
+            watch.restore(keeper.checkpoint.watch)
+        keeper.begin(reader, sinks.settle, watch.state())
         stack.enter_context(_every(_LOOK_PERIOD_S, watch.look))
         if options.live_port is not None:
             live = LiveConfig(port=options.live_port)
-            stack.enter_context(LiveServer(live, lambda: watch.figures(runner), {"stop": asked.set}))
+
+            def figures() -> Snapshot:
+                return replace(watch.figures(runner), streams=(*senders.figures(), *box_figures(reader)))
+
+            stack.enter_context(LiveServer(live, figures, {"stop": asked.set}))
         for tick in runner:
-            sinks.write(tick.items)
-            watch.see(tick.items)
+            frames, mark = parted(tick.items)
+            watch.introduce(frames)
+            sinks.write(frames)
+            senders.write(frames)
+            watch.see(frames)
+            for gap in keeper.gaps():
+                watch.miss(*gap)
+            keeper.keep(mark, tick.index, reader, sinks.settle, watch.state())
+            if isinstance(reader, BoxReader):
+                reader.done(tick.index)
+        if isinstance(reader, BoxReader) and not stop():
+            reader.done(FLUSH)
+        watch.say_goodbye()
         times = runner.times()
     wall_s = time.perf_counter() - started
     report = summarize(options.output, reader.status(), times, wall_s=wall_s, interrupted=stop())
@@ -196,7 +259,7 @@ def _region(camera: Camera) -> Region:
 
 
 @contextmanager
-def _reading(reader: TickReader, stop: Callable[[], bool]) -> Iterator[None]:
+def _reading(reader: Reader, stop: Callable[[], bool]) -> Iterator[None]:
     """The open reader. Who is asked to stop before any camera was there has been interrupted, not failed."""
     try:
         reader.open()
@@ -208,16 +271,16 @@ def _reading(reader: TickReader, stop: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def _shards(reader: TickReader, num_cameras: int, num_shards: int) -> Sequence[Iterable[Tick]]:
-    """The reader's ticks, one source per group of cameras. Groups are neighbours in cams.yaml, so that the frames of
+def _shards(ticks: Iterable[Tick], num_cameras: int, num_shards: int) -> Sequence[Iterable[Tick]]:
+    """The ticks, one source per group of cameras. Groups are neighbours in cams.yaml, so that the frames of
     a tick are in the same order whatever the number of groups."""
     if num_shards == 1:
-        return [_ticks(reader)]
+        return [ticks]
     shard_of = spread(num_cameras, num_shards)
-    return Splitter(_ticks(reader), num_shards, lambda frame: shard_of[frame.camid]).sources()
+    return Splitter(ticks, num_shards, lambda frame: shard_of[frame.camid]).sources()
 
 
-def _ticks(reader: TickReader) -> Iterator[Tick]:
+def _ticks(reader: Reader) -> Iterator[Tick]:
     """The reader's ticks as the runtime knows them, all cameras in one shard."""
     for tick in reader:
         yield Tick(0, tick.index, tick.frames)
@@ -246,16 +309,32 @@ def _every(period_s: float, call: Callable[[], object]) -> Iterator[None]:
         call()
 
 
+class _CameraLog(Protocol):
+    """Where it is noted what happens to cameras."""
+
+    def log_camera(self, kind: str, camid: int, time_s: float, message: str = "") -> None: ...
+
+
 class _Watch:
     """Keeps the live figures of a run, shows them now and then, and records what happens to cameras."""
 
-    def __init__(self, reader: TickReader, sinks: Sinks, show: Callable[[Progress], None], started: float) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        sinks: _CameraLog,
+        show: Callable[[Progress], None],
+        started: float,
+        recordings: frozenset[int] = frozenset(),
+    ) -> None:
+        """recordings: camids of cameras that can be read again: what is told of them does not depend on when."""
         self._reader = reader
+        self._recordings = recordings
         self._sinks = sinks
         self._show = show
         self._started = started
         self._shown = 0.0
-        self._states = {status.name: "connecting" for status in reader.status()}
+        self._names = [status.name for status in reader.status()]
+        self._states = dict.fromkeys(self._names, "connecting")
         self._live = [0] * len(self._states)
         self._last_ids = [0] * len(self._states)
         self._num_tracklets = [0] * len(self._states)
@@ -263,6 +342,45 @@ class _Watch:
         self._num_events: Counter[str] = Counter()
         self._num_ticks = 0
         self._last_tick_s: float | None = None
+
+    @property
+    def num_tracklets(self) -> tuple[int, ...]:
+        """Of each camera, so far."""
+        return tuple(self._num_tracklets)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs in a run that goes on."""
+        return {
+            "states": dict(self._states),
+            "last_ids": list(self._last_ids),
+            "num_tracklets": list(self._num_tracklets),
+            "num_identities": self._num_identities,
+            "num_events": dict(self._num_events),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on as the one did whose `state` this was."""
+        self._states |= state["states"]
+        self._last_ids, self._num_tracklets = list(state["last_ids"]), list(state["num_tracklets"])
+        self._num_identities, self._num_events = state["num_identities"], Counter(state["num_events"])
+
+    def introduce(self, frames: Sequence[FusedFrame]) -> None:
+        """Record that recordings run, at their first frame."""
+        for frame in frames:
+            name = self._names[frame.camid]
+            if frame.camid in self._recordings and self._states[name] == "connecting":
+                self._states[name] = "running"
+                self._sinks.log_camera("camera_running", frame.camid, frame.time_s)
+
+    def say_goodbye(self) -> None:
+        """Record how recordings have ended."""
+        self._record([camera for camera in self._reader.status() if camera.camid in self._recordings])
+
+    def miss(self, camid: int, from_s: float, to_s: float) -> None:
+        """Record that a live camera was not read for a while, because the run was killed."""
+        text = f"nothing was read from {from_s:.3f} s to {to_s:.3f} s: the run was cut off and gone on with"
+        log.warning("camera %s: %s", self._names[camid], text)
+        self._sinks.log_camera("camera_resumed", camid, to_s, text)
 
     def see(self, frames: Sequence[FusedFrame]) -> None:
         """Take in the results of a tick."""
@@ -315,14 +433,14 @@ class _Watch:
     def look(self) -> None:
         """Record what has changed, and show how things are if it is time to."""
         status = self._reader.status()
-        self._record(status)
+        self._record([camera for camera in status if camera.camid not in self._recordings])
         now = time.perf_counter()
         if now - self._shown >= _SHOW_PERIOD_S:
             self._shown = now
             self._show(Progress(status, tuple(self._live), self._num_identities, now - self._started))
 
     def _record(self, cameras: Sequence[CameraStatus]) -> None:
-        for camid, camera in enumerate(cameras):
-            if camera.state != self._states[camera.name]:
+        for camera in cameras:
+            if camera.state not in ("connecting", self._states[camera.name]):
                 self._states[camera.name] = camera.state
-                self._sinks.log_camera(f"camera_{camera.state}", camid, camera.last_time_s, camera.message)
+                self._sinks.log_camera(f"camera_{camera.state}", camera.camid, camera.last_time_s, camera.message)

@@ -10,6 +10,7 @@ import typer
 from pipeline import __version__
 from pipeline.commands.associate import associate
 from pipeline.commands.convert import convert
+from pipeline.commands.forget import forget
 from pipeline.commands.mode import Mode
 from pipeline.commands.report import report
 from pipeline.commands.sheet import sheet
@@ -41,7 +42,8 @@ A detector has to be named, in pipeline.yaml or by a setting:
     python run_pipeline.py --cams cams.yaml --set detect.model=yolox_nano.onnx --set reid.model=osnet.onnx
 
 Every key of cams.yaml and pipeline.yaml is explained in docs/configuration.md. Ctrl-C ends the run
-cleanly: what was read is finished and all files are whole; a second Ctrl-C gives up at once.
+cleanly: what was read is finished and all files are whole; a second Ctrl-C gives up at once. A run that
+was killed goes on with `--resume DIR`, DIR being its output folder; no row is lost or doubled.
 
 Exit codes: 0 done, 1 a stage or the output failed, 2 bad configuration, 3 no camera could be read,
 130 ended by Ctrl-C.
@@ -49,7 +51,7 @@ Exit codes: 0 done, 1 a stage or the output failed, 2 bad configuration, 3 no ca
 
 
 def run_command(
-    cams: Annotated[Path, typer.Option(help="the cameras: cams.yaml", show_default=False)],
+    cams: Annotated[Path | None, typer.Option(help="the cameras: cams.yaml", show_default=False)] = None,
     config: Annotated[
         Path | None, typer.Option(help="how to work on them: pipeline.yaml [default: the one that CAMS names]")
     ] = None,
@@ -57,7 +59,16 @@ def run_command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="overrule one setting, e.g. track.max_lost_s=3; repeatable"),
     ] = None,
-    output: Annotated[Path, typer.Option(help="folder for the results")] = Path("out"),
+    output: Annotated[Path | None, typer.Option(help="folder for the results [default: out]")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="go on with the run in DIR, which was killed: same cameras and settings unless given again; "
+            "recordings are read from where it was, live cameras from now",
+            show_default=False,
+        ),
+    ] = None,
     video: Annotated[bool, typer.Option("--video", help="also write mosaic.mp4, all cameras with identities")] = False,
     max_seconds: Annotated[
         float | None, typer.Option(min=0.001, help="stop after this much footage (seconds on the cameras' clock)")
@@ -91,9 +102,21 @@ def run_command(
     from pipeline.app import run  # the libraries behind it take a moment that `--help` need not
     from pipeline.console import Display, print_report
     from pipeline.report import RunOptions
+    from pipeline.resume import resumed_options
 
     where = runtime, workers, ray_address, live_port
-    options = RunOptions(cams, output, config, mode.settings(settings), video, max_seconds, *where)
+    with reported_errors():
+        if resume is not None:
+            if output not in (None, resume) or max_seconds is not None:
+                raise typer.BadParameter("--output and --max-seconds are those of the run that is gone on with")
+            given = mode.settings(settings)
+            options = resumed_options(resume, cams=cams, config=config, settings=given, video=video, where=where)
+        elif cams is None:
+            raise typer.BadParameter("want --cams, the file with the cameras, or --resume")
+        else:
+            options = RunOptions(
+                cams, output or Path("out"), config, mode.settings(settings), video, max_seconds, *where
+            )
     stop = StopOnSignal(say_stopping)
     with reported_errors(), stop, Display(out, quiet=quiet) as display:
         result = run(options, display.show, stop.is_set)
@@ -197,3 +220,4 @@ app.command("convert")(convert)
 app.command("why")(why)
 app.command("report")(report)
 app.command("sheet")(sheet)
+app.command("forget")(forget)

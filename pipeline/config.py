@@ -21,13 +21,14 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.urls import expand_environment, is_stream
+from pipeline.ingest.urls import expand_environment, is_stream, mask_credentials
 from pipeline.reid.config import ReidConfig
 from pipeline.runtime.config import RuntimeConfig
 from pipeline.settings import Settings
 from pipeline.sinks.config import OutputConfig
 from pipeline.sinks.final import BETWEEN_CAMERAS
 from pipeline.track.config import ClipConfig, TrackConfig
+from pipeline.transport.config import BOX_PREFIX, TransportConfig
 from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, dotted, near_miss, validate
 
 Row3 = tuple[float, float, float]
@@ -70,7 +71,7 @@ class Calibration(Settings):
             return GroundCamera.from_homography(np.asarray(self.image_to_ground, np.float64))
         return GroundCamera.from_projection(
             np.asarray(self.intrinsic, np.float64),
-            np.asarray(self.distortion, np.float64),
+            np.asarray(self.distortion or (0.0,) * 5, np.float64),
             np.asarray(self.world_to_camera, np.float64),
         )
 
@@ -98,7 +99,9 @@ class CameraConfig(Settings):
 
     id: Text = Field(min_length=1, max_length=100, description="the camera's name in every table")
     source: Text = Field(
-        min_length=1, description="video file, stream URL, device number or folder of images; ${NAME} from environment"
+        min_length=1,
+        description="video file, stream URL, device number or folder of images; ${NAME} from environment; box:NAME: an "
+        "edge box reads it (transport.sources)",
     )
     start_time: datetime | None = Field(
         None, description="ISO 8601, when frame 0 was captured; UTC if no zone is given"
@@ -173,6 +176,7 @@ class PipelineConfig(Settings):
     reid: ReidConfig = ReidConfig()
     fusion: FusionConfig = FusionConfig()
     output: OutputConfig = OutputConfig()
+    transport: TransportConfig = TransportConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +246,10 @@ def load_pipeline(path: Path | None, settings: Sequence[str] = ()) -> PipelineCo
     for setting in settings:
         name, equals, text = setting.partition("=")
         key = tuple(name.strip().split("."))
-        if not equals or not all(key):
-            raise ConfigError(f"--set {setting}: want key.key=value, for example track.max_lost_s=3")
+        if not equals or not all(key) or "://" in name:  # an address may hold a password
+            raise ConfigError(f"--set {mask_credentials(setting)}: want key.key=value, for example track.max_lost_s=3")
         data = _with(data, key, _value(key, text, setting))
-        overrides[key] = f"--set {setting}"
+        overrides[key] = f"--set {mask_credentials(setting)}"
     return validate(PipelineConfig, data, file, overrides)
 
 
@@ -293,7 +297,7 @@ def _check_names(config: CamsConfig, file: YamlFile) -> None:
 
 def _camera(config: CameraConfig, folder: Path, environ: Mapping[str, str]) -> Camera:
     source = expand_environment(config.source, environ)
-    if not is_stream(source) and not source.isdigit():
+    if not is_stream(source) and not source.isdigit() and not source.startswith(BOX_PREFIX):
         source = str((folder / source).resolve())
     start = config.start_time
     if start is not None and start.tzinfo is None:
@@ -322,7 +326,7 @@ def _ground_camera(config: CameraConfig, folder: Path) -> GroundCamera | None:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"calibration: no such file: {path}") from None
+        raise ValueError(f"calibration: no such file: {mask_credentials(config.calibration)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"calibration: {path} is not a JSON file: {error}") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -338,7 +342,8 @@ def _value(key: KeyPath, text: str, setting: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: the value is not valid YAML: {error}") from None
+        problem = mask_credentials(str(getattr(error, "problem", None) or "it can not be read"))
+        raise ConfigError(f"--set {mask_credentials(setting)}: the value is not valid YAML: {problem}") from None
     if key in _PATH_KEYS and isinstance(value, str) and Path(value).exists():
         return str(Path(value).resolve())  # a path typed at the prompt is relative to where it was typed
     return value

@@ -100,7 +100,7 @@ def print_report(console: Console, report: RunReport) -> None:
         )
     console.print(table)
     for line in (
-        f"{report.num_identities} identities, {report.num_cross_camera_links} cross-camera links",
+        *(report.notes or (f"{report.num_identities} identities, {report.num_cross_camera_links} cross-camera links",)),
         f"{report.num_frames} camera-frames in {report.wall_s:.1f} s, {report.num_frames / report.wall_s:.1f} a second",
         f"Results: {report.output}",
     ):

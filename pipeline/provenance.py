@@ -12,6 +12,7 @@ from pipeline import __version__
 from pipeline.config import Camera, PipelineConfig, overlapping_pairs
 from pipeline.detect.build import model_hash
 from pipeline.detect.build import model_path as detector_path
+from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.urls import mask_credentials
 from pipeline.reid.build import model_path as embedder_path
 from pipeline.report import RunOptions, RunReport
@@ -51,7 +52,7 @@ def describe_run(
         "interrupted": report.interrupted,
         "clock_zero_s": clock_zero_s,
         "cams": str(options.cams),
-        "settings": list(options.settings),
+        "settings": [mask_credentials(setting) for setting in options.settings],
         "max_seconds": options.max_seconds,
         "config": config.model_dump(mode="json"),
         "models": {
@@ -81,6 +82,7 @@ def describe_run(
         ],
         "identities": report.num_identities,
         "cross_camera_links": report.num_cross_camera_links,
+        "learned_floor": floors_told(options.output),
         "nodes": [
             {"name": node.name, "wall_s": round(node.wall_s, 3), "cpu_s": round(node.cpu_s, 3), "items": node.num_items}
             for node in report.nodes

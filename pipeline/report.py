@@ -23,6 +23,7 @@ class RunOptions:
     workers: int | None = None
     ray_address: str | None = None
     live_port: int | None = None
+    resume: bool = False  # go on with the run in `output`, which was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class RunReport:
     nodes: tuple[NodeTime, ...]
     output: Path
     interrupted: bool
+    notes: tuple[str, ...] = ()  # what else the user should be told
 
     @property
     def num_frames(self) -> int:

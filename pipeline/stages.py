@@ -6,11 +6,9 @@ Each factory is a small frozen value that can be pickled and builds its stage wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +26,7 @@ from pipeline.geometry.camera import GroundCamera
 from pipeline.reid.build import build_embedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
+from pipeline.saved_state import load_state, save_state
 from pipeline.track.build import build_clip_collector, build_tracker, restore_tracker
 from pipeline.track.camera_motion import CameraMotion
 from pipeline.track.clips import ClipCollector
@@ -50,6 +49,10 @@ from pipeline.types import (
 )
 
 log = logging.getLogger(__name__)
+
+_VALUES = "pipeline.types", "pipeline.settings", "pipeline.geometry."
+_TRACK_STATE = *_VALUES, "pipeline.track."  # modules whose objects make up what a stage remembers
+_FUSE_STATE = *_VALUES, "pipeline.fusion."
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +138,26 @@ class TrackStage:
             rest.append(self._message(camid, camera, Tracks.empty(), clips, camera.live, (NO_PREVIEW, 1.0)))
         return rest
 
-    def state(self) -> dict[int, Any]:
-        """What `restore` needs of each camera; to be pickled before the stage goes on."""
+    def state(self) -> dict[int, bytes]:
+        """What `restore` needs, by camera."""
         return {
-            camid: (
-                camera.tracker.state(),
-                camera.collector,
-                camera.motion,
-                camera.live,
-                camera.frame_idx,
-                camera.time_s,
+            camid: save_state(
+                (
+                    camera.tracker.state(),
+                    camera.collector,
+                    camera.motion,
+                    camera.live,
+                    camera.frame_idx,
+                    camera.time_s,
+                )
             )
             for camid, camera in self._cameras.items()
         }
 
-    def restore(self, state: dict[int, Any]) -> None:
-        """Go on as the stage did whose `state()` this was."""
-        for camid, (tracker, collector, motion, live, frame_idx, time_s) in state.items():
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Go on as the stage did whose `state()` this was. Raises StateError."""
+        for camid, data in state.items():
+            tracker, collector, motion, live, frame_idx, time_s = load_state(data, _TRACK_STATE)
             self._cameras[camid] = replace(
                 self._new_camera(camid),
                 tracker=restore_tracker(self._track_config, tracker),
@@ -250,17 +256,35 @@ class EmbedStage:
         return []
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Leaves in `folder` what was learned in a run: travel times, what the association knows."""
+
+    memory: TravelMemory
+    camera_names: tuple[str, ...]
+    folder: Path
+
+    def save(self, fuser: Fuser) -> None:
+        """What was learned is worth a warning, but not the results of the run."""
+        try:
+            self.memory.save(self.folder)
+            fuser.save(self.folder, self.camera_names)
+        except OSError as error:
+            reason = error.strerror or error
+            log.warning("%s: what the association has learned could not be saved: %s", self.folder, reason)
+
+
 class FuseStage:
     """EmbeddedFrame -> FusedFrame, all cameras of a site.
 
     With a `reorder`, frames leave some time after they came, and those that came too late never do.
     """
 
-    def __init__(self, fuser: Fuser, reorder: Reorder | None = None, at_end: Callable[[], None] = lambda: None) -> None:
-        """at_end: called when the run ends as it should."""
+    def __init__(self, fuser: Fuser, reorder: Reorder | None = None, ending: Ending | None = None) -> None:
+        """ending: what is done when the run ends as it should."""
         self._fuser = fuser
         self._reorder = reorder
-        self._at_end = at_end
+        self._ending = ending
 
     def __call__(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
         if self._reorder is None:
@@ -270,8 +294,20 @@ class FuseStage:
     def flush(self) -> list[FusedFrame]:
         rest = self._reorder.flush() if self._reorder else []
         fused = [frame for tick in rest for frame in self._fuser.step(tick)] + self._fuser.flush()
-        self._at_end()
+        if self._ending is not None:
+            self._ending.save(self._fuser)
         return fused
+
+    def state(self) -> bytes:
+        """All that is remembered: identities, what was learned, frames that wait."""
+        memory = self._ending.memory if self._ending else None
+        return save_state((self._fuser, self._reorder, memory))
+
+    def restore(self, state: bytes) -> None:
+        """Go on as the stage did whose `state()` this was. Raises StateError."""
+        self._fuser, self._reorder, memory = load_state(state, _FUSE_STATE)
+        if self._ending is not None:
+            self._ending = replace(self._ending, memory=memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,15 +362,7 @@ class FuseFactory:
         memory = TravelMemory(self.config, names, self.given, self.base_dir)
         fuser = build_fuser(self.config, self.cameras, self.overlaps, self.dim, memory)
         reorder = Reorder(self.config.lateness_s, names) if self.config.lateness_s else None
-        return FuseStage(fuser, reorder, partial(_save, memory, self.folder) if self.folder else lambda: None)
-
-
-def _save(memory: TravelMemory, folder: Path) -> None:
-    """What was learned is worth a warning, but not the results of the run."""
-    try:
-        memory.save(folder)
-    except OSError as error:
-        log.warning("%s: travel times could not be saved: %s", folder, error.strerror or error)
+        return FuseStage(fuser, reorder, Ending(memory, names, self.folder) if self.folder else None)
 
 
 def join_clips(*parts: Clips) -> Clips:

@@ -102,6 +102,8 @@ def test_a_runs_own_tracklets_and_vectors_give_the_same_identities(run_folder: P
     for name in ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv"):
         assert (out / name).read_text() == (run_folder / name).read_text(), name
     assert {p.name for p in out.iterdir()} == {p.name for p in run_folder.iterdir()} - {"v.npz"} | {
+        "association.json",
+        "association.npz",
         "run.json",
         "report.html",
         "transitions.json",

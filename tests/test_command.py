@@ -64,6 +64,7 @@ def test_a_run_leaves_whole_tables_that_agree_with_each_other(site: Path, tmp_pa
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
         *("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv"),
+        *("journal", "association.json", "association.npz"),
         *("events.jsonl", "run.json", "report.html", "transitions.json", "mot", "mosaic.mp4"),
     }
     assert (out / "global_tracks.csv").read_text().splitlines()[0] == COLUMNS

@@ -190,3 +190,15 @@ def test_the_configurations_that_come_with_the_project_load(name: str) -> None:
 
 def test_a_camera_id_can_not_hold_what_parts_cameras_in_a_table(tmp_path: Path) -> None:
     assert "a camera id has no `>`" in error_of(tmp_path, "cameras:\n- {id: 'a>b', source: a.mp4}\n")
+
+
+def test_a_calibration_without_distortion_has_none() -> None:
+    from pipeline.config import Calibration
+
+    intrinsic = ((500.0, 0.0, 320.0), (0.0, 500.0, 180.0), (0.0, 0.0, 1.0))
+    pose = ((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, -1.0, 2.0), (0.0, 1.0, 0.0, 4.0))
+    plain = Calibration(intrinsic=intrinsic, world_to_camera=pose)
+    zeros = Calibration(intrinsic=intrinsic, world_to_camera=pose, distortion=(0.0,) * 5)
+    feet = np.array([[0.5, 3.0]])
+    assert np.allclose(plain.ground_camera().to_image(feet), zeros.ground_camera().to_image(feet))
+    assert np.allclose(plain.ground_camera().to_ground(plain.ground_camera().to_image(feet)), feet)

@@ -58,6 +58,7 @@ def reported_errors() -> Iterator[None]:
     from pipeline.ingest.ticks import NoCameraError
     from pipeline.runtime.chain import StageError
     from pipeline.sinks.files import OutputError
+    from pipeline.transport.redis_streams import TransportError
     from pipeline.yaml_file import ConfigError
 
     try:
@@ -67,7 +68,7 @@ def reported_errors() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except NoCameraError as error:
         _fail(error, EXIT_NO_CAMERA)
-    except OutputError as error:
+    except (OutputError, TransportError) as error:
         _fail(error, EXIT_FAILED)
     except StageError as error:
         cause = error.__cause__

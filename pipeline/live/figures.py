@@ -38,6 +38,18 @@ class NodeFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What has gone to another machine, or has come from one (`box:NAME`); counts since the start."""
+
+    name: str
+    num_sent: int = 0
+    num_repeated: int = 0  # were there already
+    num_dropped: int = 0  # the other side was away for too long
+    num_waiting: int = 0
+    refused: tuple[tuple[str, int], ...] = ()  # messages that were none, by reason
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole run. `idle_s`: since the last tick was finished, None before the first; None: not known, not told."""
 
@@ -53,6 +65,7 @@ class Snapshot:
     num_restarts: int = 0
     gallery_size: int | None = None
     journal_bytes: int | None = None
+    streams: tuple[StreamFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,23 @@ def metrics(snapshot: Snapshot) -> Iterator[Metric]:
         "crosscam_stage_items", "counter", "Camera-frames that a stage has worked on.", labels,
         tuple((key, float(node.num_items)) for key, node in rows),
     )  # fmt: skip
+    if snapshot.streams:
+        yield from _per_stream(snapshot.streams)
+
+
+def _per_stream(streams: tuple[StreamFigures, ...]) -> Iterator[Metric]:
+    columns: list[tuple[str, Literal["gauge", "counter"], str, str]] = [
+        ("sent", "counter", "Messages sent.", "num_sent"),
+        ("repeated", "counter", "Messages that were there already.", "num_repeated"),
+        ("dropped", "counter", "Messages given up because the other side was away.", "num_dropped"),
+        ("waiting", "gauge", "Messages that wait on this side.", "num_waiting"),
+    ]
+    for name, kind, about, field in columns:
+        samples = tuple(((stream.name,), float(getattr(stream, field))) for stream in streams)
+        yield Metric(f"crosscam_stream_{name}", kind, about, ("stream",), samples)
+    refused = tuple(((stream.name, why), float(num)) for stream in streams for why, num in stream.refused)
+    labels = ("stream", "reason")
+    yield Metric("crosscam_stream_refused", "counter", "Messages that were refused, by reason.", labels, refused)
 
 
 def _per_camera(cameras: tuple[CameraFigures, ...]) -> Iterator[Metric]:

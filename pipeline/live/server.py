@@ -7,14 +7,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.live.config import LiveConfig
-from pipeline.live.figures import Snapshot, health, metrics
+from pipeline.live.figures import Metric, Snapshot, health, metrics
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class _Site:
                 status, body = health(self._snapshot(), self.config.stalled_s)
                 return (503 if status == "stalled" else 200), "application/json", json.dumps(body).encode()
             if path == "/metrics":
-                return 200, *_exposition(self._snapshot())
+                return 200, *_exposition([*metrics(self._snapshot()), self._refusals()])
             return _text(404, "there are /health and /metrics")
         action = self._actions.get(path.removeprefix("/"))
         if action is None:
@@ -112,6 +112,13 @@ class _Site:
         log.warning("live: %s was asked for", path)
         action()
         return _text(202, "done")
+
+    def _refusals(self) -> Metric:
+        with self._lock:
+            samples = tuple(((str(status),), float(number)) for status, number in sorted(self.refused.items()))
+        return Metric(
+            "crosscam_http_refused", "counter", "Requests that were refused, by answer.", ("status",), samples
+        )
 
     def count(self, status: int) -> None:
         if status >= 400:
@@ -203,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug("live: a request was answered")  # not what was asked: it may hold a secret
 
 
-def _exposition(snapshot: Snapshot) -> tuple[str, bytes]:
+def _exposition(wanted: Sequence[Metric]) -> tuple[str, bytes]:
     """The metrics in Prometheus' text format, written by its own client."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -211,7 +218,7 @@ def _exposition(snapshot: Snapshot) -> tuple[str, bytes]:
 
     class Once:
         def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-            for metric in metrics(snapshot):
+            for metric in wanted:
                 family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
                 built = family(metric.name, metric.about, labels=metric.labels)
                 for labels, value in metric.samples:

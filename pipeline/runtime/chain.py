@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 END = -1
 """Index of the tick that says that a shard has no more."""
@@ -48,7 +48,8 @@ class Node:
 
     `stateless` says that what the stage gives depends on the items of the call alone and that it gives nothing at its
     flush: a lost worker is then simply replaced. `holds` says that it may give items in a later call than it took
-    them in, or drop some; all that it still holds comes at its flush.
+    them in, or drop some; all that it still holds comes at its flush. `saved` is the state that each worker begins
+    with, of a run that is gone on with: what `Mark` has brought.
     """
 
     name: str
@@ -57,12 +58,34 @@ class Node:
     merges: bool = False
     stateless: bool = False
     holds: bool = False
+    saved: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"node {self.name}: workers must be at least 1, got {self.workers}")
         if self.merges and self.workers != 1:
             raise ValueError(f"node {self.name}: a node that merges shards has one worker, got {self.workers}")
+        if self.saved is not None and len(self.saved) != self.workers:
+            raise ValueError(f"node {self.name}: {len(self.saved)} saved states for {self.workers} workers")
+
+
+class Saved(NamedTuple):
+    """The state of worker `number` of a node."""
+
+    node: str
+    number: int
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Rides behind the items of a tick and gathers the state of every worker that it passes, right after that tick.
+
+    Given to all shards with one and the same tick, it comes out of the chain with a state of the whole that is
+    consistent: all up to that tick is in it, and nothing after. Each worker may have one shard only, unless it merges.
+    """
+
+    states: tuple[Saved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +169,15 @@ class Worker:
     def __init__(self, node: Node, shards: Sequence[int]) -> None:
         num_shards = len(shards)
         self._node = node
+        self._number = shards[0] % node.workers if shards else 0
+        self._can_mark = node.merges or num_shards <= 1
         self._merger = Merger(shards) if node.merges else None
         self._num_open = 1 if node.merges else num_shards
         self._wall_s = self._cpu_s = 0.0
         self._num_items = 0
         self._stage = self._guarded(node.build, building=True)
+        if node.saved is not None:
+            self._restore(node.saved[self._number])
 
     def handle(self, tick: Tick) -> list[Tick]:
         """Ticks for the next node. The stage is flushed before the last of the worker's shards ends."""
@@ -179,14 +206,33 @@ class Worker:
 
     def restore(self, state: Any) -> None:
         self._num_open, self._merger, inner = state
-        if isinstance(self._stage, Recoverable):
-            stage = self._stage
-            self._guarded(lambda: stage.restore(inner))
+        self._restore(inner)
 
     def time(self) -> NodeTime:
         return NodeTime(self._node.name, self._wall_s, self._cpu_s, self._num_items)
 
+    def _restore(self, state: Any) -> None:
+        if isinstance(self._stage, Recoverable):
+            stage = self._stage
+            self._guarded(lambda: stage.restore(state))
+
     def _mapped(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        marks = [item for item in items if isinstance(item, Mark)]
+        if marks:
+            return (*self._worked(tuple(item for item in items if not isinstance(item, Mark))), self._marked(marks))
+        return self._worked(items)
+
+    def _marked(self, marks: Sequence[Mark]) -> Mark:
+        """The marks of all shards as one, with the state of this worker."""
+        states = tuple(saved for mark in marks for saved in mark.states)
+        if self._node.stateless:
+            return Mark(states)
+        if not self._can_mark or not isinstance(self._stage, Recoverable):
+            why = "has several shards" if not self._can_mark else "can not be saved"
+            raise StageError(self._node.name, ValueError(f"worker {self._number} {why}, so no state can be gathered"))
+        return Mark((*states, Saved(self._node.name, self._number, self._guarded(self._stage.state))))
+
+    def _worked(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         result = tuple(self._guarded(lambda: self._stage(items)))
         if len(result) != len(items) and not self._node.holds:
             raise StageError(self._node.name, ValueError(f"{len(items)} items in, {len(result)} items out"))

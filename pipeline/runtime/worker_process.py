@@ -10,6 +10,7 @@ import logging
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pipeline.runtime.chain import Line, Node, NodeTime, StageError, Tick
 from pipeline.runtime.rings import Ring, Span, Views, dump, dump_whole
 
+_SAVING_SHARE = 0.1  # of a worker's time may go into saving its state
+_QUICK_S = 2e-3  # what never counts as long
+_MOST_SKIPPED = 3  # savings that are left out one after the other for that reason
 _ROOM_WAIT_S = 0.05  # for shared memory; then arrays go through the pipe, so that nobody waits for ever
 
 Recovery: TypeAlias = Literal["resend", "checkpoint", "none"]
@@ -49,7 +53,8 @@ class Parcel(NamedTuple):
 
 # To the worker
 class Work(NamedTuple):
-    """`emit` False: what the tick gives has been passed on before the last worker was lost. `save`: send the state."""
+    """`emit` False: what the tick gives has been passed on before the last worker was lost. `save`: send the state,
+    unless that takes too long for the work that it would spare."""
 
     parcel: Parcel
     emit: bool
@@ -126,6 +131,8 @@ class _Worker:
         self._freed: deque[Span] = deque()  # filled by finalizers, which may run at any moment
         self._views = Views(self._freed.append)
         self._work: deque[Work] = deque()
+        self._worked_s = self._saving_s = 0.0  # since the state was saved, and what that took
+        self._num_skipped = 0
         if plan.prepare is not None:
             plan.prepare()
         self._line = Line(plan.nodes, plan.shards)
@@ -151,10 +158,22 @@ class _Worker:
     def _do(self, work: Work) -> Done:
         parcel = work.parcel
         tick = Tick(parcel.shard, parcel.tick, self._views.load(parcel.head, parcel.spans))
+        started_s = time.thread_time()
         results = self._line.handle(tick)
         out = tuple(self._pack(result) for result in results) if work.emit else ()
-        saved = dump_whole(self._line.state()) if work.save else None
-        return Done(out, self._line.times(), saved)
+        self._worked_s += time.thread_time() - started_s
+        return Done(out, self._line.times(), self._saved() if work.save else None)
+
+    def _saved(self) -> bytes | None:
+        """The state; None where it is so large that it has to be saved less often."""
+        too_long = self._saving_s > max(_SAVING_SHARE * self._worked_s, _QUICK_S)
+        if too_long and self._num_skipped < _MOST_SKIPPED:
+            self._num_skipped += 1
+            return None
+        started_s = time.thread_time()
+        saved = dump_whole(self._line.state())
+        self._saving_s, self._worked_s, self._num_skipped = time.thread_time() - started_s, 0.0, 0
+        return saved
 
     def _pack(self, tick: Tick) -> Parcel:
         head, large = dump(tick.items)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,10 @@ class Sinks:
         """Give one tick to every sink, the tables first. Raises OutputError."""
         for sink in self._sinks:
             sink.write(frames)
+
+    def settle(self) -> dict[str, int]:
+        """Write the tables through to the disk -> the bytes of each file, for `open_sinks`. Raises OutputError."""
+        return self._tables.settle()
 
     def log_camera(self, kind: str, camid: int, time_s: float, message: str = "") -> None:
         """Note in events.jsonl that something happened to a camera (`camera_failed`, `camera_reconnected`,
@@ -55,14 +59,18 @@ def open_sinks(
     video: bool,
     fps: float,
     floor_bounds_m: tuple[float, float, float, float] | None = None,
+    resumable: bool = False,
+    kept: Mapping[str, int] | None = None,
 ) -> Sinks:
     """The sinks that write into `folder`, which `prepare_output` has made ready; `camera_names` by camid.
 
     `fps` is ticks per second; `floor_bounds_m` (xmin, ymin, xmax, ymax) of the floor map, None for no map.
+    `resumable` leaves `.partial` files for `remove_partials`; `kept` goes on with those of a run that was killed.
     Raises OutputError where the folder does not take files.
     """
     others: list[Sink] = []
     if video:
         others.append(VideoSink(folder, camera_names, fps=fps, floor_bounds_m=floor_bounds_m, config=config))
     windows = Windows(config.count_window_s, config.visit_gap_s)
-    return Sinks(TableSink(folder, camera_names, mot=config.mot, windows=windows), others)
+    tables = TableSink(folder, camera_names, mot=config.mot, windows=windows, resumable=resumable, kept=kept)
+    return Sinks(tables, others)

@@ -12,6 +12,12 @@ class OutputConfig(Settings):
 
     mot: bool = Field(True, description="also write MOTChallenge text, mot/<camera>.txt, with global ids")
     report: bool = Field(True, description="also write report.html, the run in pictures")
+    journal: bool = Field(
+        True, description="while it runs, keep in journal/ what `--resume` needs after a crash; crops are in it"
+    )
+    snapshot_s: float = Field(
+        10.0, ge=0, le=86_400, description="save the run's state so often, seconds; live cameras can lose as much"
+    )
     count_window_s: float = Field(3.0, ge=0.1, le=86_400, description="length of the windows of counts.csv, seconds")
     visit_gap_s: float = Field(
         3.0, ge=0, le=3600, description="who is unseen in a camera for no longer has not left it (counts, transitions)"

@@ -47,12 +47,14 @@ class EventLog:
     May be called from several threads: cameras report failures from theirs.
     """
 
-    def __init__(self, folder: Path, camera_names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, camera_names: Sequence[str], *, keep_bytes: int | None = None) -> None:
+        """keep_bytes: go on behind so many bytes of what a run that was killed has written."""
         self._camera_names = tuple(camera_names)
-        self._file = AtomicFile(folder / EVENTS_FILE)
+        self._file = AtomicFile(folder / EVENTS_FILE, keep_bytes=keep_bytes)
         self.temporary = self._file.temporary
         self._lock = threading.Lock()
-        self._append([{"kind": RUN_STARTED, "cameras": list(self._camera_names)}])
+        if keep_bytes is None:
+            self._append([{"kind": RUN_STARTED, "cameras": list(self._camera_names)}])
 
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """The identity events of one tick, in their order."""
@@ -66,6 +68,11 @@ class EventLog:
             raise ValueError(f"camera event {kind!r}: the name is taken by an identity event")
         line: dict[str, Any] = {"kind": kind, **_number("time_s", time_s), "camera": self._camera_names[camid]}
         self._append([{**line, "message": message} if message else line])
+
+    def settle(self) -> int:
+        """Write through to the disk what was written so far -> how many bytes that is."""
+        with self._lock:
+            return self._file.settle()
 
     def close(self) -> None:
         """Write through to the disk; the file keeps its temporary name."""

@@ -12,15 +12,17 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Literal, Self, TextIO
 
 logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
 CLOSING = ".closing"
+JOURNAL_FOLDER = "journal"
 _UNFINISHED = "unfinished"
 _PROBE = ".write-test"
 _PROBE_BYTES = 65_536
@@ -90,12 +92,16 @@ class AtomicFile:
     that only ever writes whole lines calls `publish()` itself. Raises OutputError where the disk does not take it.
     """
 
-    def __init__(self, path: Path, *, temporary: Path | None = None) -> None:
+    def __init__(self, path: Path, *, temporary: Path | None = None, keep_bytes: int | None = None) -> None:
+        """keep_bytes: go on behind so many bytes of the temporary file that is there."""
         self.path = path
         self.temporary = temporary or partial_path(path)
         with naming(self.temporary):
             self.temporary.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = self.temporary.open("w", encoding="utf-8", newline="")
+            mode: Literal["w", "a"] = "w" if keep_bytes is None else "a"
+            if keep_bytes is not None:
+                _cut(self.path, self.temporary, keep_bytes)
+            self._file: TextIO = self.temporary.open(mode, encoding="utf-8", newline="")
 
     def write(self, text: str) -> None:
         """Append `text`; it reaches the operating system with `flush`, or when the buffer is full."""
@@ -119,6 +125,13 @@ class AtomicFile:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+
+    def settle(self) -> int:
+        """Write through to the disk what was written so far -> how many bytes the file has."""
+        with naming(self.temporary):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return os.fstat(self._file.fileno()).st_size
 
     def publish(self) -> None:
         """Close and give the file its name."""
@@ -146,17 +159,34 @@ class AtomicFile:
             self.abandon()
 
 
+def _cut(final: Path, temporary: Path, keep_bytes: int) -> None:
+    """Leave `keep_bytes` of the temporary file of a run that was killed; where that run had got so far as to give it
+    its name, of a copy."""
+    source = temporary if temporary.exists() else final
+    num_bytes = source.stat().st_size if source.exists() else 0
+    if num_bytes < keep_bytes:
+        raise OutputError(
+            f"{temporary}: has {num_bytes} bytes, but {keep_bytes} were written when the run's state was saved, so it "
+            "can not be gone on with; put the file back, or start the run anew"
+        )
+    if source is final:
+        copy = closing_path(final)
+        shutil.copyfile(final, copy)
+        os.replace(copy, temporary)
+    os.truncate(temporary, keep_bytes)
+
+
 def ends_well(kind: type[BaseException] | None) -> bool:
     """Whether a run that left its block with this exception has whole results: it ended, or someone pressed Ctrl-C."""
     return kind is None or issubclass(kind, KeyboardInterrupt)
 
 
-def prepare_output(folder: Path) -> Path:
+def prepare_output(folder: Path, *, go_on: bool = False) -> Path:
     """Make the output folder and see that it takes files, so that a run fails at its start and not at its end.
 
     Files of an earlier run stay until whole new ones replace them. `.partial` files of a run that was killed are
-    moved to `unfinished-1/` (or -2, ...) inside the folder, where `recover` can still make whole files of them.
-    Raises OutputError.
+    moved to `unfinished-1/` (or -2, ...) inside the folder with its journal, where `recover` can still make whole
+    files of them; with `go_on` they stay where they are. Raises OutputError.
     """
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -169,16 +199,26 @@ def prepare_output(folder: Path) -> Path:
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink()
-        _set_aside(folder)
+        for path in (*folder.glob(f"*{CLOSING}"), *folder.glob(f"*/*{CLOSING}")):
+            path.unlink(missing_ok=True)
+        if not go_on:
+            _set_aside(folder)
     return folder
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what a run needed until it was whole. Raises OutputError."""
+    with naming(folder):
+        for path in sorted(folder.glob(f"*{PARTIAL}")):
+            path.unlink()
+
+
 def _set_aside(folder: Path) -> None:
-    for path in (*folder.glob(f"*{CLOSING}"), *folder.glob(f"*/*{CLOSING}")):
-        path.unlink(missing_ok=True)
     left = sorted(folder.glob(f"*{PARTIAL}"))
     if not left:
+        shutil.rmtree(folder / JOURNAL_FOLDER, ignore_errors=True)
         return
+    left += [folder / JOURNAL_FOLDER] if (folder / JOURNAL_FOLDER).exists() else []
     number = 1
     while (aside := folder / f"{_UNFINISHED}-{number}").exists():
         number += 1

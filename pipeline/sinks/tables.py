@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from pipeline.sinks.events import EventLog
+from pipeline.sinks.events import EVENTS_FILE, EventLog
 from pipeline.sinks.files import AtomicFile, ends_well
 from pipeline.sinks.final import COLUMNS, TABLE_FILE, WINDOWS, Windows, seconds_text, write_final_tables
 from pipeline.types import FusedFrame
@@ -30,8 +30,18 @@ class TableSink:
     """
 
     def __init__(
-        self, folder: Path, camera_names: Sequence[str], *, mot: bool = True, windows: Windows = WINDOWS
+        self,
+        folder: Path,
+        camera_names: Sequence[str],
+        *,
+        mot: bool = True,
+        windows: Windows = WINDOWS,
+        resumable: bool = False,
+        kept: Mapping[str, int] | None = None,
     ) -> None:
+        """resumable: leave the `.partial` rows in place at the end; `remove_partials` is called once all is whole.
+        kept: what `settle` gave in a run that was killed; it is gone on with from there.
+        """
         twice = sorted({name for name in camera_names if list(camera_names).count(name) > 1})
         if twice:
             raise ValueError(f"two cameras are called {twice[0]!r}; every camera needs a name of its own")
@@ -39,10 +49,12 @@ class TableSink:
         self._mot = mot
         self._windows = windows
         self._quoted_names = tuple(quoted(name) for name in camera_names)
-        self.events = EventLog(folder, camera_names)
-        self._table = AtomicFile(folder / TABLE_FILE)
-        self._table.write(",".join(COLUMNS) + "\n")
-        self._table.flush()
+        self._resumable = resumable
+        self.events = EventLog(folder, camera_names, keep_bytes=kept[EVENTS_FILE] if kept else None)
+        self._table = AtomicFile(folder / TABLE_FILE, keep_bytes=kept[TABLE_FILE] if kept else None)
+        if not kept:
+            self._table.write(",".join(COLUMNS) + "\n")
+            self._table.flush()
 
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """Append one tick: rows by camera, then track. Raises OutputError where the disk does not take it."""
@@ -52,6 +64,10 @@ class TableSink:
         if rows:
             self._table.write(rows)
             self._table.flush()
+
+    def settle(self) -> dict[str, int]:
+        """Write through to the disk what was written so far -> the bytes of each file. Raises OutputError."""
+        return {TABLE_FILE: self._table.settle(), EVENTS_FILE: self.events.settle()}
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +82,8 @@ class TableSink:
                 sources = self._table.temporary, self.events.temporary
                 write_final_tables(self._folder, *sources, mot=self._mot, windows=self._windows)
                 self.events.publish()
-                self._table.temporary.unlink(missing_ok=True)
+                if not self._resumable:
+                    self._table.temporary.unlink(missing_ok=True)
         finally:
             self._table.abandon()
             self.events.abandon()

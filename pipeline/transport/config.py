@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_serializer, model_validator
 
+from pipeline.ingest.urls import mask_credentials
 from pipeline.settings import Settings
 
+BOX_PREFIX = "box:"
 _FORBIDDEN = set(" \t\r\n*?[]{}\x00")
 
 
@@ -17,7 +20,18 @@ def _plain(name: str) -> str:
     return name
 
 
+def _listed(value: Any) -> Any:
+    """`sinks: redis` is short for `sinks: [redis]`."""
+    return (value,) if isinstance(value, str) else value
+
+
 Name = Annotated[str, AfterValidator(_plain)]
+SinkName = Literal["redis"]
+
+
+def box_of(source: str) -> str | None:
+    """The box that a camera's `source` names, None for a source that is read here."""
+    return source.removeprefix(BOX_PREFIX).strip() if source.startswith(BOX_PREFIX) else None
 
 
 class RedisConfig(Settings):
@@ -29,7 +43,8 @@ class RedisConfig(Settings):
     url: str = Field(
         "redis://127.0.0.1:6379/0",
         repr=False,
-        description="redis://[user:password@]host:port/db, rediss:// for TLS, or unix:///path/to/socket",
+        description="redis://[user:password@]host:port/db, rediss:// for TLS, or unix:///path/to/socket; ${NAME} "
+        "from environment",
     )
     site: Name = Field("site", description="name of the site; part of the streams' names")
     retention_s: float = Field(
@@ -45,6 +60,10 @@ class RedisConfig(Settings):
     )
     timeout_s: float = Field(5.0, gt=0, le=600, description="a server that is silent for so long is taken as away")
 
+    @field_serializer("url")
+    def _masked(self, url: str) -> str:
+        return mask_credentials(url)
+
     def tracklet_stream(self, edge: str) -> str:
         """The stream of one edge box's tracklets."""
         return f"crosscam:{self.site}:tracklets:{_plain(edge)}"
@@ -52,3 +71,52 @@ class RedisConfig(Settings):
     @property
     def event_stream(self) -> str:
         return f"crosscam:{self.site}:events"
+
+
+class TransportConfig(Settings):
+    """What this machine gets from others and sends to others. Tracklets and events travel, never pixels."""
+
+    box: Name | None = Field(
+        None,
+        description="name of this edge box: with `sinks: redis` it detects, tracks and embeds, sends its tracklets, "
+        "and fuses nothing",
+    )
+    sources: Literal["cameras", "redis"] = Field(
+        "cameras",
+        description="cameras: those of cams.yaml; redis: tracklets that edge boxes send; each camera of cams.yaml then "
+        "has `source: box:NAME`",
+    )
+    sinks: Annotated[tuple[SinkName, ...], BeforeValidator(_listed)] = Field(
+        (), description="where to send what is found: an edge box its tracklets, any other its events; `redis`"
+    )
+    clock_zero: datetime | None = Field(
+        None,
+        description="ISO 8601, the moment at which the clock of all boxes is 0, the same on all; UTC if no zone is "
+        "given. Needed unless all cameras are recordings without start_time",
+    )
+    max_wait_s: float | None = Field(
+        None,
+        ge=0,
+        description="how long the central fuser waits for a box that is silent; what it sends later is dropped and "
+        "counted. Unset: for ever, and nothing is lost",
+    )
+    follow: bool = Field(
+        False, description="the central fuser goes on when all boxes have ended, as they may come back, until stopped"
+    )
+    redis: RedisConfig = RedisConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.box and "redis" not in self.sinks:
+            raise ValueError("a box sends its tracklets through Redis: add sinks: redis")
+        if self.box and self.sources != "cameras":
+            raise ValueError("a box reads cameras; leave out sources, or leave out box on the machine that fuses")
+        return self
+
+    @property
+    def clock_zero_s(self) -> float | None:
+        """Seconds since 1970."""
+        if self.clock_zero is None:
+            return None
+        zone = self.clock_zero.tzinfo or UTC
+        return self.clock_zero.replace(tzinfo=zone).timestamp()

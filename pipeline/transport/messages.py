@@ -31,7 +31,7 @@ MAX_PX = 1e6
 MAX_TIME_S = 1e11
 
 TickKind: TypeAlias = Literal["tick", "flush", "end"]
-Reason: TypeAlias = Literal["too_large", "not_json", "wrong_version", "bad_field", "unknown_camera"]
+Reason: TypeAlias = Literal["too_large", "not_json", "wrong_version", "bad_field", "unknown_camera", "other_clock"]
 
 
 class MessageError(ValueError):
@@ -51,10 +51,21 @@ class TickMessage:
     kind: TickKind = "tick"
 
 
-def encode_tick(message: TickMessage, camera_names: Sequence[str], clock_zero_s: float | None) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What boxes have to agree on. `zero_s`: seconds since 1970 where `time_s` is 0, None where that is not known."""
+
+    tick_s: float
+    zero_s: float | None = None
+
+
+def encode_tick(
+    message: TickMessage, camera_names: Sequence[str], clock_zero_s: float | None, *, tick_s: float | None = None
+) -> bytes:
     """A tick as a message, without any pixel. `clock_zero_s`: seconds since 1970 where `time_s` is 0, if known."""
     frames = [_frame(frame, camera_names, clock_zero_s) for frame in message.frames]
-    return _dumped({"kind": message.kind, "tick": message.index, "frames": frames})
+    clock = {} if tick_s is None else {"clock": {"tickS": tick_s, "zeroS": clock_zero_s}}
+    return _dumped({"kind": message.kind, "tick": message.index, **clock, "frames": frames})
 
 
 def encode_event(event: Event, camera_names: Sequence[str], clock_zero_s: float | None) -> bytes:
@@ -72,18 +83,24 @@ def encode_event(event: Event, camera_names: Sequence[str], clock_zero_s: float 
     )
 
 
-def decode_tick(data: bytes, camids: Mapping[str, int], *, dim: int, max_bytes: int = 1 << 20) -> TickMessage:
-    """The tick of a message. `camids` of the cameras by name; `dim` of their vectors. Raises MessageError."""
+def decode_tick(
+    data: bytes, camids: Mapping[str, int], *, dim: int, max_bytes: int = 1 << 20, clock: Clock | None = None
+) -> TickMessage:
+    """The tick of a message, frames by camid. Raises MessageError.
+
+    `camids` of the cameras by name; `dim` of their vectors; `clock` that it must have, where it says which it has.
+    """
     message = _loaded(data, max_bytes)
+    if clock is not None and message.get("clock") is not None:
+        _check_clock(_table(message["clock"], "clock"), clock)
     kind: Any = message.get("kind")
     index = _integer(message.get("tick"), "tick", 0, MAX_TICK)
     if kind not in get_args(TickKind):
         _refuse("kind", f"want one of {', '.join(get_args(TickKind))}")
     frames = [_read_frame(f, camids, dim) for f in _rows(message.get("frames"), "frames", MAX_CAMERAS)]
-    order = [frame.camid for frame in frames]
-    if order != sorted(set(order)):
-        _refuse("frames", "want each camera once, in the order of cams.yaml")
-    return TickMessage(index, tuple(frames), kind)
+    if len({frame.camid for frame in frames}) < len(frames):
+        _refuse("frames", "a camera is there twice")
+    return TickMessage(index, tuple(sorted(frames, key=lambda frame: frame.camid)), kind)
 
 
 def decode_event(data: bytes, camids: Mapping[str, int], *, max_bytes: int = 1 << 20) -> Event:
@@ -168,6 +185,18 @@ def _read_frame(message: Any, camids: Mapping[str, int], dim: int) -> EmbeddedFr
         preview=NO_PREVIEW,
         preview_scale=1.0,
     )
+
+
+def _check_clock(given: dict[str, Any], clock: Clock) -> None:
+    tick_s = _number(given.get("tickS"), "clock.tickS", 0, MAX_TIME_S)
+    zero_s = given.get("zeroS")
+    known = zero_s is not None and clock.zero_s is not None
+    if not math.isclose(tick_s, clock.tick_s, rel_tol=1e-9) or (
+        known and abs(_number(zero_s, "clock.zeroS", -MAX_TIME_S, MAX_TIME_S) - (clock.zero_s or 0.0)) > 1e-6
+    ):
+        raise MessageError(
+            "other_clock", "clock: ingest.tick_s or transport.clock_zero is not the same on the box that sent it"
+        )
 
 
 def _time(time_s: float, clock_zero_s: float | None) -> dict[str, Any]:
@@ -258,7 +287,7 @@ def _vector(value: Any, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     if len(data) != 4 * dim:
         _refuse("vector", f"want {dim} float32 numbers; do both ends use the same ReID network?")
     vector = np.frombuffer(data, "<f4").astype(np.float32)
-    if not (np.isfinite(vector).all() and abs(float(np.linalg.norm(vector)) - 1) < 1e-2):
+    if not (np.isfinite(vector).all() and abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < 1e-2):
         _refuse("vector", "want finite numbers of norm 1")
     return vector
 

@@ -8,14 +8,16 @@ belongs to a consumer group: what it was given and has not acknowledged is given
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pipeline.ingest.urls import expand_environment
 from pipeline.transport.config import RedisConfig
-from pipeline.transport.messages import MessageError, TickMessage, decode_tick
+from pipeline.transport.messages import Clock, MessageError, TickMessage, decode_tick
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +33,18 @@ class TransportError(RuntimeError):
     """The server can not be used; the message names no password."""
 
 
-def connect(config: RedisConfig) -> Any:
-    """A client of the server; connects at its first command. Raises ValueError where redis-py is missing."""
+def connect(config: RedisConfig, environ: Mapping[str, str] = os.environ) -> Any:
+    """A client of the server; connects at its first command.
+
+    Raises ValueError where redis-py is missing, the address is none, or a variable in it is not set.
+    """
     try:
         import redis
     except ImportError:
         raise ValueError("transport: redis-py is not installed; pip install 'crosscam[redis]'") from None
+    url = expand_environment(config.url, environ)
     try:
-        return redis.Redis.from_url(
-            config.url, socket_timeout=config.timeout_s, socket_connect_timeout=config.timeout_s
-        )
+        return redis.Redis.from_url(url, socket_timeout=config.timeout_s, socket_connect_timeout=config.timeout_s)
     except ValueError:
         raise ValueError("transport.url: want redis://, rediss:// or unix://") from None
 
@@ -55,6 +59,7 @@ class StreamWriter:
         import redis
 
         self._away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
+        self._denied = (redis.AuthenticationError,)
         self._refused = redis.ResponseError
         self._client = client
         self._stream = stream
@@ -100,6 +105,8 @@ class StreamWriter:
                 for answer in pipe.execute(raise_on_error=False):
                     self._take(answer)
                     self._spool.popleft()
+        except self._denied as error:
+            raise _denied(self._stream) from error
         except self._away as error:
             if self._backoff_s == _BACKOFF_FIRST_S:
                 log.warning("%s: the server is away (%s); messages wait", self._stream, type(error).__name__)
@@ -110,6 +117,8 @@ class StreamWriter:
         return True
 
     def _take(self, answer: Any) -> None:
+        if isinstance(answer, self._denied):
+            raise answer
         if isinstance(answer, self._refused) and _ALREADY_THERE in str(answer):
             self.num_repeated += 1
         elif isinstance(answer, self._away):
@@ -120,13 +129,17 @@ class StreamWriter:
             self.num_sent += 1
 
 
+def _denied(stream: str) -> TransportError:
+    return TransportError(f"{stream}: the server refuses the user or the password of transport.redis.url")
+
+
 class TickSource:
     """The ticks of one edge box, in order, from the last one that was acknowledged on: an iterator.
 
-    Ends with the box's end message, or when `stopped()`. A message that is no tick is refused: counted in `refused` by
-    reason, acknowledged and passed over (`trimmed`: it was gone before it could be given again). `ack(index)` says
-    that all ticks up to `index` are done with for good; what is not acknowledged comes again in the next run, and
-    after `takeover_s` to any other reader.
+    Ends with the box's end message, unless it is to `follow`, or when `stopped()`. A message that is no tick is
+    refused: counted in `refused` by reason, acknowledged and passed over (`trimmed`: it was gone before it could be
+    given again). `ack(index)` says that all ticks up to `index` are done with for good; what is not acknowledged comes
+    again in the next run, and after `takeover_s` to any other reader.
     """
 
     def __init__(
@@ -134,23 +147,29 @@ class TickSource:
         client: Any,
         edge: str,
         config: RedisConfig,
-        camera_names: Sequence[str],
+        camids: Mapping[str, int],
         *,
         dim: int,
         stopped: Callable[[], bool],
+        clock: Clock | None = None,
+        follow: bool = False,
         group: str = "fuser",
         consumer: str = "main",
     ) -> None:
+        """camids: of the box's cameras, by name; messages about others are refused. clock: what the box must have."""
         import redis
 
         self._away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
+        self._denied = (redis.AuthenticationError,)
         self._refusal = redis.ResponseError
         self._client = client
         self._stream = config.tracklet_stream(edge)
         self._config = config
-        self._camids: Mapping[str, int] = {name: camid for camid, name in enumerate(camera_names)}
+        self._camids = dict(camids)
         self._dim = dim
         self._stopped = stopped
+        self._clock = clock
+        self._follow = follow
         self._group = group
         self._consumer = consumer
         self._open: deque[tuple[int, bytes]] = deque()  # index and id of what was given and not acknowledged
@@ -164,7 +183,9 @@ class TickSource:
                 continue
             self._open.append((tick.index, entry_id))
             if tick.kind == "end":
-                return
+                if not self._follow:
+                    return
+                continue
             self._last_index = tick.index
             yield tick
 
@@ -181,7 +202,7 @@ class TickSource:
             if set(fields) != {_FIELD}:
                 raise MessageError("bad_field", "the entry has other fields than m")
             limit = self._config.max_message_bytes
-            tick = decode_tick(fields[_FIELD], self._camids, dim=self._dim, max_bytes=limit)
+            tick = decode_tick(fields[_FIELD], self._camids, dim=self._dim, max_bytes=limit, clock=self._clock)
             if tick.index <= self._last_index:
                 raise MessageError("bad_field", "tick: not after the one before")
         except MessageError as error:
@@ -245,6 +266,8 @@ class TickSource:
         while True:
             try:
                 return call()
+            except self._denied as error:
+                raise _denied(self._stream) from error
             except self._away as error:
                 if self._stopped():
                     return []

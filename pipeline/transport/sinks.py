@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.transport.config import RedisConfig
 from pipeline.transport.messages import TickMessage, encode_event, encode_tick
 from pipeline.transport.redis_streams import StreamWriter
-from pipeline.types import EmbeddedFrame, FusedFrame
+from pipeline.types import EmbeddedFrame, Embeddings, FusedFrame, Tracks
+
+_IDS_PER_TICK = 16  # no camera begins so many tracks in every tick between two starts
 
 
 class TrackletSink:
     """Sends each tick of an edge box, without pixels; at the end it says that there is no more.
 
     `tick_s` and `clock_zero_s` are the tick reader's: boxes that agree on both can be fused as one site.
+
+    A box with live cameras that is started anew numbers its tracks from 1 again, and who fuses must not take them for
+    those before. So with `live` all ids are raised by a number that rises with the time of the start.
     """
 
     def __init__(
@@ -27,11 +33,15 @@ class TrackletSink:
         *,
         tick_s: float,
         clock_zero_s: float | None,
+        live: bool = False,
     ) -> None:
-        self.writer = StreamWriter(client, config.tracklet_stream(edge), config)
+        self.stream = config.tracklet_stream(edge)
+        self.writer = StreamWriter(client, self.stream, config)
         self._camera_names = tuple(camera_names)
         self._tick_s = tick_s
         self._clock_zero_s = clock_zero_s
+        self._live = live
+        self._raise_ids: int | None = None
         self._last_index = -1
 
     def write(self, index: int, frames: Sequence[EmbeddedFrame]) -> None:
@@ -54,10 +64,26 @@ class TrackletSink:
 
     def _send(self, message: TickMessage) -> None:
         self._last_index = message.index
+        if self._raise_ids is None:
+            self._raise_ids = message.index * _IDS_PER_TICK if self._live else 0
+        if self._raise_ids:
+            message = replace(message, frames=tuple(_raised(frame, self._raise_ids) for frame in message.frames))
         event_ms = max(0, round(((self._clock_zero_s or 0.0) + message.index * self._tick_s) * 1000))
         self.writer.send(
-            event_ms, 1 + message.index % 1000, encode_tick(message, self._camera_names, self._clock_zero_s)
+            event_ms,
+            1 + message.index % 1000,
+            encode_tick(message, self._camera_names, self._clock_zero_s, tick_s=self._tick_s),
         )
+
+
+def _raised(frame: EmbeddedFrame, by: int) -> EmbeddedFrame:
+    tracks, clips = frame.tracks, frame.embeddings
+    return replace(
+        frame,
+        tracks=Tracks(tracks.track_id + by, tracks.xyxy, tracks.score),
+        embeddings=Embeddings(clips.track_id + by, clips.vector, clips.quality),
+        ended=frame.ended + by,
+    )
 
 
 class EventSink:

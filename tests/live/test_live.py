@@ -6,6 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.live.config import LiveConfig
-from pipeline.live.figures import CameraFigures, NodeFigures, Snapshot, health
+from pipeline.live.figures import CameraFigures, NodeFigures, Snapshot, StreamFigures, health
 from pipeline.live.server import LiveServer
 
 RUN = Snapshot(
@@ -95,6 +96,46 @@ def test_metrics_are_those_of_the_snapshot_in_prometheus_terms(server: LiveServe
     assert samples["crosscam_stage_busy_seconds_total", ("stage", "detect"), ("worker", "1")] == 2.5
     assert samples[("crosscam_identity_merges_total",)] == 2
     assert samples["crosscam_camera_state", ("camera", "door"), ("state", "running")] == 1
+
+
+def test_what_went_to_other_machines_and_what_was_refused_is_counted(server: LiveServer, place: Place) -> None:
+    west = StreamFigures("box:west", num_waiting=3, refused=(("bad_field", 2), ("not_json", 1)))
+    place.now = replace(RUN, streams=(StreamFigures("redis", num_sent=9, num_dropped=1), west))
+    ask(server, "/nothing")
+    body = ask(server, "/metrics")[1]
+    assert 'crosscam_stream_sent_total{stream="redis"} 9.0' in body
+    assert 'crosscam_stream_refused_total{reason="bad_field",stream="box:west"} 2.0' in body
+    assert 'crosscam_http_refused_total{status="404"} 1.0' in body
+
+
+HOSTILE = {
+    "a body that is announced and never comes": b"POST /stop HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    "a negative length": b"POST /stop HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+    "a line of 100,000 bytes": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    "a header of 100,000 bytes": b"GET /health HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    "a thousand headers": b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "control characters": b"GET /\x00\x07\x1b[31m HTTP/1.1\r\n\r\n",
+    "a path out of here": b"GET /../../etc/passwd HTTP/1.1\r\n\r\n",
+    "another version": b"GET /health HTTP/9.9\r\n\r\n",
+    "another method": b"BREW /health HTTP/1.1\r\n\r\n",
+    "no host and a token of bytes": b"POST /stop HTTP/1.1\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+    "two hosts": b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_requests_that_are_nonsense_are_refused_counted_and_harm_nothing(
+    server: LiveServer, place: Place, name: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        with suppress(ConnectionError):
+            client.sendall(HOSTILE[name])
+            client.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
+            answer = client.recv(4096)
+            assert not answer.startswith(b"HTTP/1.0 2") or name == "two hosts"
+    assert ask(server, "/health")[0] == 200 and place.stopped == 0
+    assert sum(server.refused.values()) == 1 or name == "two hosts"
 
 
 def test_what_changes_a_run_needs_the_token(server: LiveServer, place: Place) -> None:

@@ -53,7 +53,10 @@ class Killer:
                     self.killed += 1
 
 
-def test_tables_are_the_same_from_processes_though_one_was_killed(site: Path, expected, tmp_path: Path, caplog) -> None:
-    killer = Killer("detect+track+embed")
+@pytest.mark.parametrize("stage", ["detect+track+embed", "fuse"])
+def test_tables_are_the_same_from_processes_though_one_was_killed(
+    stage: str, site: Path, expected, tmp_path: Path, caplog
+) -> None:
+    killer = Killer(stage)
     assert tables(site, tmp_path, killer, runtime="processes", workers=2) == expected
     assert killer.killed and "another does its last" in caplog.text

@@ -181,3 +181,55 @@ def test_times_are_written_as_a_clock(time_s: float, words: str) -> None:
 @pytest.mark.parametrize(("least", "step"), [(0.3, 0.5), (1.0, 1.0), (1.1, 2.0), (34.0, 50.0), (0.05, 0.05)])
 def test_steps_of_an_axis_are_round(least: float, step: float) -> None:
     assert svg.nice_step(least) == pytest.approx(step)
+
+
+KNOWN = {
+    "version": 1,
+    "least_confidence": 0.42,
+    "similarity": {
+        "different_within": {"mean": 0.6, "std": 0.1},
+        "different_across": {"mean": 0.5, "std": 0.1},
+        "same": {"mean": 0.9, "std": 0.04},
+        "shift": {"mean": 0.25, "std": 0.1},
+    },
+    "learned_floor": [
+        {
+            "cameras": ["door", "hall"],
+            "used": True,
+            "num_people": 9,
+            "num_confirmed": 8,
+            "gain": 7.1,
+            "explained": 0.71,
+            "explained_by_chance": 0.18,
+            "residual_heights": 0.12,
+            "residual_m": None,
+        },
+        {"cameras": ["hall", "yard"], "used": False, "reason": "nothing <fits>"},
+    ],
+}
+
+
+def test_what_the_association_learned_is_shown_for_each_pair_of_cameras(tmp_path: Path) -> None:
+    folder = small_run(tmp_path, run=RUN)
+    (folder / "association.json").write_text(json.dumps(KNOWN), encoding="utf-8")
+    html = page(load_record(folder))
+    assert "similarity of looks" in [drawing.get("aria-label") for drawing in drawings(html)]
+    # Different people 0.5 +- 0.1, one person in two cameras 0.8 +- 0.05: 2.7 deviations apart.
+    assert "than two people in about 100 of 100 cases." in html and "had to be 42 % probable" in html
+    words = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    at = words.index("door · hall")
+    assert words[at : at + 9] == ["door · hall", "in use", "9", "8", "7.1×", "71 %", "18 %", "0.12 h", ""]
+    at = words.index("hall · yard")
+    assert words[at : at + 9] == ["hall · yard", "none", *[""] * 6, "nothing &lt;fits&gt;"]
+
+
+def test_looks_that_tell_nobody_apart_are_called_so(tmp_path: Path) -> None:
+    folder = small_run(tmp_path)
+    alike = {**KNOWN["similarity"], "same": {"mean": 0.52, "std": 0.1}}  # type: ignore[dict-item]
+    (folder / "association.json").write_text(json.dumps({**KNOWN, "similarity": alike}), encoding="utf-8")
+    assert "clothes tell people apart badly here" in page(load_record(folder))
+
+
+def test_a_report_without_what_was_learned_has_no_word_of_it(tmp_path: Path) -> None:
+    html = page(load_record(small_run(tmp_path)))
+    assert "How looks tell" not in html and "Floors between" not in html

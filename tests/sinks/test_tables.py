@@ -250,3 +250,26 @@ def test_the_partial_table_is_plain_csv_with_the_same_columns(tmp_path: Path) ->
             head, *rows = list(csv.reader(file))
     assert ",".join(head) == COLUMNS
     assert [(row[1], row[3], row[10]) for row in rows] == [("a, b", "4", "0.7500"), ("a, b", "", "")]
+
+
+def distinct(folder: Path) -> list[int]:
+    """Different people seen so far on the whole site, by window."""
+    return [int(row["distinct"]) for row in rows_of(folder / "counts.csv") if not row["camera"]]
+
+
+def test_a_split_adds_one_individual_and_a_merge_removes_one(tmp_path: Path) -> None:
+    frames = [[fused_frame(0, frame, track_ids=(1, 2) if frame < 60 else (1, 2, 3))] for frame in range(90)]
+
+    def counted(*events: Event) -> list[int]:
+        last = fused_frame(0, 90, events=events)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        run(folder, [*frames, [last]])
+        return distinct(folder)
+
+    known = created(1, 1), created(2, 2), created(3, 3)
+    assert counted(*known) == [2, 2, 3]
+    assert counted(*known, Event("split", 3.0, 4, 0, 2, other_id=2)) == [2, 3, 4]
+    assert counted(*known, Event("merge", 9.0, 1, other_id=3)) == [2, 2, 2]
+    split_and_back = Event("split", 3.0, 4, 0, 2, other_id=2), Event("merge", 9.0, 2, other_id=4)
+    assert counted(*known, *split_and_back) == [2, 2, 3]

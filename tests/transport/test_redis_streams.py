@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.transport.config import RedisConfig
-from pipeline.transport.messages import TickMessage, decode_event, encode_tick
+from pipeline.transport.messages import Clock, TickMessage, decode_event, encode_tick
 from pipeline.transport.redis_streams import StreamWriter, TickSource, TransportError, connect
 from pipeline.transport.sinks import EventSink, TrackletSink
 from pipeline.types import Event
 from tests.transport.frames import DIM, NAMES, embedded, fused, same
+from tests.transport.test_messages import BAD
 
 pytest.importorskip("redis", reason="needs the extra [redis]")
 pytestmark = pytest.mark.skipif(
@@ -27,14 +28,16 @@ pytestmark = pytest.mark.skipif(
 class Server:
     """A Redis server on a socket in a folder of its own, with its append-only file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, fsync: str = "always") -> None:
         self.folder = folder
+        self.options = (*options, "--appendfsync", fsync)
+        self.password = options[options.index("--requirepass") + 1] if "--requirepass" in options else ""
         self.socket = folder / "redis.sock"
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
-        options += ["--appendonly", "yes", "--appendfsync", "always"]
+        options += ["--appendonly", "yes", *self.options]
         self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         deadline_s = time.monotonic() + 10
         while time.monotonic() < deadline_s:
@@ -52,7 +55,8 @@ class Server:
             self.process = None
 
     def config(self, **changes) -> RedisConfig:
-        return RedisConfig(url=f"unix://{self.socket}", **changes)
+        user = f":{self.password}@" if self.password else ""
+        return RedisConfig(url=f"unix://{user}{self.socket}", **changes)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,19 @@ def server(running: Server) -> Server:
 
 def source(server: Server, stopped: Callable[[], bool] = lambda: False, **options) -> TickSource:
     config = options.pop("config", server.config())
-    return TickSource(connect(config), "box", config, NAMES, dim=DIM, stopped=stopped, **options)
+    camids = {name: camid for camid, name in enumerate(NAMES)}
+    return TickSource(connect(config), "box", config, camids, dim=DIM, stopped=stopped, **options)
+
+
+def _after(num: int) -> Callable[[], bool]:
+    """True from the `num`th time on that it is asked."""
+    asked: list[bool] = []
+
+    def stopped() -> bool:
+        asked.append(True)
+        return len(asked) > num
+
+    return stopped
 
 
 def tick_of(index: int) -> bytes:
@@ -104,6 +120,18 @@ def test_ticks_arrive_whole_and_in_order(server: Server) -> None:
         sent = [embedded(0, i, i / 10), embedded(1, i, i / 10 + 0.02)]
         assert all(same(a, b) for a, b in zip(tick.frames, sent, strict=True))
     assert sink.writer.num_sent == 152 and sink.writer.num_dropped == 0
+
+
+def test_tracks_of_a_live_box_that_was_started_anew_have_other_ids(server: Server) -> None:
+    config = server.config()
+    for first in (1000, 1030):
+        with TrackletSink(connect(config), "box", config, NAMES, tick_s=0.1, clock_zero_s=1.7e9, live=True) as sink:
+            for i in range(first, first + 20):
+                sink.write(i, [embedded(0, i, i / 10)])
+    ticks = list(source(server, follow=True, stopped=_after(4)))
+    ids = [set(tick.frames[0].tracks.track_id.tolist()) for tick in ticks]
+    assert len(ticks) == 40 and ids[0] == ids[19] and ids[20] == ids[39] and not ids[0] & ids[20]
+    assert min(ids[20]) - min(ids[0]) == min(ticks[20].frames[0].ended) - min(ticks[0].frames[0].ended) == 30 * 16
 
 
 def test_what_is_sent_again_is_there_once(server: Server) -> None:
@@ -140,13 +168,7 @@ def test_another_reader_takes_over_what_a_lost_one_held(server: Server) -> None:
 
 def test_a_reader_waits_for_what_comes_and_ends_when_it_is_asked_to(server: Server) -> None:
     send(server, range(3), end=False)
-    asked = []
-
-    def stopped() -> bool:
-        asked.append(True)
-        return len(asked) > 2
-
-    assert [t.index for t in source(server, stopped)] == [0, 1, 2]
+    assert [t.index for t in source(server, _after(2))] == [0, 1, 2]
 
 
 def test_streams_are_trimmed_by_event_time(server: Server) -> None:
@@ -172,6 +194,23 @@ def test_nonsense_in_the_stream_is_counted_and_passed_over(server: Server) -> No
     reader = source(server)
     assert [t.index for t in reader] == [4]
     assert reader.refused == {"not_json": 1, "too_large": 1, "bad_field": 2, "wrong_version": 1}
+
+
+def test_a_flood_of_nonsense_is_refused_message_by_message_and_the_good_ones_come_through(server: Server) -> None:
+    stream, client = "crosscam:site:tracklets:box", connect(server.config())
+    pipe = client.pipeline(transaction=False)
+    messages = [tick_of(5) if i % 10 == 9 else data for i, (data, _) in enumerate(list(BAD.values()) * 3)]
+    good = [tick_of(10 * i) for i in range(5)]
+    for place, message in enumerate(good):
+        for number, nonsense in enumerate(messages if place == 2 else messages[:7]):
+            pipe.xadd(stream, {"m": nonsense}, id=f"{place}-{number + 1}")
+        pipe.xadd(stream, {"m": message}, id=f"{place}-{10_000}")
+    pipe.xadd(stream, {"m": encode_tick(TickMessage(99, (), "end"), NAMES, None)}, id="9-1")
+    pipe.execute()
+    reader = source(server, config=server.config(max_message_bytes=4 << 20), clock=Clock(0.1, 1.7e9))
+    assert [tick.index for tick in reader] == [0, 10, 20, 30, 40]
+    assert sum(reader.refused.values()) == len(messages) + 4 * 7
+    assert set(reader.refused) == {reason for _, reason in BAD.values()}
 
 
 def test_a_key_of_another_kind_is_an_error_that_names_the_stream(server: Server) -> None:

@@ -1,0 +1,118 @@
+"""Where a run meets other machines: cameras that are edge boxes' to read, and events that others listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.config import Camera, PipelineConfig
+from pipeline.ingest.spec import CameraSpec
+from pipeline.ingest.ticks import TickReader
+from pipeline.live.figures import StreamFigures
+from pipeline.reid.build import build_embedder
+from pipeline.runtime.chain import FLUSH
+from pipeline.sinks.sink import Sink
+from pipeline.transport.boxes import BoxReader
+from pipeline.transport.config import TransportConfig, box_of
+from pipeline.transport.redis_streams import StreamWriter, connect
+from pipeline.transport.sinks import EventSink
+from pipeline.types import FusedFrame
+from pipeline.yaml_file import ConfigError
+
+Reader = TickReader | BoxReader
+
+
+def open_reader(
+    config: PipelineConfig,
+    cameras: Sequence[Camera],
+    specs: Sequence[CameraSpec],
+    *,
+    base_dir: Path,
+    max_seconds: float | None,
+) -> Reader:
+    """What reads the cameras, or what listens to the boxes that do; not open yet. Raises ConfigError."""
+    transport = config.transport
+    if transport.sources == "cameras":
+        away = [camera.name for camera in cameras if box_of(camera.source) is not None]
+        if away:
+            raise ConfigError(
+                f"camera {away[0]}: source: it is a box's to read; set transport.sources: redis, or name a video"
+            )
+        return TickReader(specs, config.ingest, max_seconds=max_seconds, clock_zero_s=transport.clock_zero_s)
+    if config.ingest.tick_s is None:
+        raise ConfigError("ingest.tick_s: has to be set where tracklets come from boxes, to the same as on the boxes")
+    dim = build_embedder(config.reid, base_dir).dim
+    try:
+        return BoxReader(
+            transport, specs, dim=dim, tick_s=config.ingest.tick_s, flush_index=FLUSH, max_seconds=max_seconds
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+class Senders:
+    """The sinks that send events elsewhere, as one."""
+
+    def __init__(self, sinks: Sequence[tuple[str, Sink, StreamWriter]]) -> None:
+        self._sinks = tuple(sinks)
+        self._stack = ExitStack()
+
+    def write(self, frames: Sequence[FusedFrame]) -> None:
+        """Send the events of one tick. Raises TransportError where a server refuses them."""
+        for _, sink, _ in self._sinks:
+            sink.write(frames)
+
+    def figures(self) -> tuple[StreamFigures, ...]:
+        return tuple(stream_figures(name, writer) for name, _, writer in self._sinks)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for _, sink, _ in self._sinks:
+                stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def open_senders(config: TransportConfig, camera_names: Sequence[str], clock_zero_s: float | None) -> Senders:
+    """What `transport.sinks` names, for a run that fuses. Raises ValueError where a client is missing."""
+    return Senders([SENDERS[name](config, camera_names, clock_zero_s) for name in config.sinks])
+
+
+def stream_figures(name: str, writer: StreamWriter) -> StreamFigures:
+    """What a sender has done so far."""
+    return StreamFigures(
+        name,
+        num_sent=writer.num_sent,
+        num_repeated=writer.num_repeated,
+        num_dropped=writer.num_dropped,
+        num_waiting=writer.num_waiting,
+    )
+
+
+def box_figures(reader: Reader) -> tuple[StreamFigures, ...]:
+    """What boxes have sent so far, nothing where cameras are read here."""
+    if not isinstance(reader, BoxReader):
+        return ()
+    waiting = reader.waiting()
+    return tuple(
+        StreamFigures(f"box:{name}", num_waiting=waiting[name], refused=tuple(sorted(refused.items())))
+        for name, refused in reader.refused().items()
+    )
+
+
+def _redis(
+    config: TransportConfig, camera_names: Sequence[str], clock_zero_s: float | None
+) -> tuple[str, Sink, StreamWriter]:
+    sink = EventSink(connect(config.redis), config.redis, camera_names, clock_zero_s=clock_zero_s)
+    return "redis", sink, sink.writer
+
+
+SENDERS: dict[str, Callable[..., tuple[str, Sink, Any]]] = {"redis": _redis}
