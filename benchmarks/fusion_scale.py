@@ -142,12 +142,12 @@ def measure_gallery(size: int, dim: int, isotropic: bool) -> dict[str, float]:
 
 def fill(fuser: OnlineFuser, portions: Iterator[tuple[int, Float32]], size: int) -> None:
     """Put identities into a fuser as if each had been one tracklet, one after the other before second 0."""
-    book, gallery = fuser._decisions._book, fuser._gallery
+    book, gallery = fuser._book, fuser._gallery
     for start, vectors in portions:
         for row, vector in enumerate(vectors, start):
             last_s, camid = -10.0 - PAST_S * (1 - row / size), row % NUM_CAMERAS
-            identity = book.found(Member(camid, row // NUM_CAMERAS + 1, last_s - 2, last_s, slot=-1, open=False))
-            gallery.add(identity.global_id, camid, vector)
+            member = Member(camid, row // NUM_CAMERAS + 1, last_s - 2, last_s, slot=-1, open=False)
+            gallery.add(book.found(member), camid, vector)
         book.prune(-300.0)
 
 

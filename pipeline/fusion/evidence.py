@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,54 +13,15 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.constraints import Presence, cannot_be_one
 from pipeline.fusion.floor import FloorAgreement
 from pipeline.fusion.gallery import Gallery
-from pipeline.fusion.identities import Identity, IdentityBook, Member
+from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.motion import HEADING_S, moved_log_odds, walked_log_odds
+from pipeline.fusion.parties import Pairs, Parties, Scores
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.travel import Stays, TravelModel
 from pipeline.fusion.zones import Zones
-from pipeline.types import BoolMask, Float32, Float64, Int64
+from pipeline.types import BoolMask, Float64, Int64
 
 _HOPELESS = -7.0  # log-odds that no travel time can make good
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Party:
-    """What is to be compared with the identities: an undecided tracklet, or an identity that may be another one."""
-
-    slots: Int64
-    presences: tuple[Presence, ...]
-    seen: tuple[Presence, ...]  # the same, but open tracklets end where they were last seen
-    vector: Float32  # (E, D) exemplars
-    camid: Int64  # (E,)
-    first_s: float
-    last_s: float
-    entry_zone: int
-    exit_zone: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """Parties (R) against identities (C); all arrays (R, C). Where nothing is known of it a number is NaN."""
-
-    log_odds: Float64  # all evidence together, -inf where forbidden
-    pending: BoolMask  # forbidden only as long as a tracklet that is out of view may come back
-    similarity: Float64
-    ground_m: Float64
-    gap_s: Float64
-    appearance: Float64  # log-odds of the parts of the evidence
-    travel: Float64
-    motion: Float64
-    floor: Float64
-    across: Float64  # cosine of sightings by different cameras alone
-    left_at: Int64  # zone where the earlier one of the two left, -1: unknown, or they were in view at once
-
-    def evidence(self, row: int, col: int) -> dict[str, Any]:
-        """What an event says of one comparison."""
-        tables = {name: getattr(self, name) for name in _TOLD}
-        return {name: float(table[row, col]) for name, table in tables.items()}
-
-
-_TOLD = ("similarity", "ground_m", "gap_s", "appearance", "travel", "motion", "floor")
 
 
 class Evidence:
@@ -90,46 +50,86 @@ class Evidence:
         self._zones = zones
         self._travel = travel
 
-    def tracklet(self, slot: int) -> Party:
-        """The party of one undecided tracklet."""
+    def tracklets(self, slots: Int64) -> Parties:
+        """The parties of undecided tracklets (R,)."""
         store = self._store
-        camid, first_s, last_s = int(store.camid[slot]), float(store.first_s[slot]), float(store.last_s[slot])
-        seen = Presence(camid, first_s, last_s)
-        vector = store.vectors(np.array([slot])) if store.num_clips[slot] else np.zeros((0, store.dim), np.float32)
-        return Party(
-            slots=np.array([slot], np.int64),
-            presences=(seen if store.ended[slot] else Presence(camid, first_s, float("inf")),),
-            seen=(seen,),
-            vector=vector,
-            camid=np.full(len(vector), camid, np.int64),
-            first_s=first_s,
-            last_s=last_s,
-            entry_zone=self.zone(slot, entry=True),
-            exit_zone=self.zone(slot, entry=False),
+        entry, leave = self.zones(slots, entry=True), self.zones(slots, entry=False)
+        members = tuple(
+            (Member(*row),)
+            for row in zip(
+                store.camid[slots].tolist(),
+                store.track_id[slots].tolist(),
+                store.first_s[slots].tolist(),
+                store.last_s[slots].tolist(),
+                slots.tolist(),
+                (~store.ended[slots]).tolist(),
+                entry.tolist(),
+                leave.tolist(),
+                strict=True,
+            )
+        )
+        seen = np.flatnonzero(store.num_clips[slots] > 0)
+        return Parties(
+            first_s=store.first_s[slots],
+            last_s=store.last_s[slots],
+            entry_zone=entry,
+            exit_zone=leave,
+            members=members,
+            slot=slots,
+            slot_owner=np.arange(len(slots)),
+            vector=store.vectors(slots[seen]),
+            camid=store.camid[slots[seen]],
+            owner=seen,
         )
 
-    def identity(self, identity: Identity) -> Party:
-        """The party of all tracklets of an identity."""
-        vector, camid, _ = self._gallery.exemplars([identity.global_id])
-        return Party(
-            slots=np.array([m.slot for m in identity.members if m.slot >= 0], np.int64),
-            presences=tuple(m.presence() for m in identity.members),
-            seen=tuple(m.presence(as_seen=True) for m in identity.members),
+    def identities(self, global_ids: Sequence[int]) -> Parties:
+        """The parties of all tracklets of each identity (R,); all are open."""
+        book = self._book
+        rows = book.rows(global_ids)
+        vector, camid, owner = self._gallery.exemplars(global_ids)
+        members = tuple(tuple(book.members(gid)) for gid in global_ids)
+        held = [(m.slot, row) for row, own in enumerate(members) for m in own if m.slot >= 0]
+        slot, slot_owner = np.array(held, np.int64).reshape(-1, 2).T
+        return Parties(
+            first_s=book.first_s[rows],
+            last_s=book.last_s[rows],
+            entry_zone=book.entry_zone[rows],
+            exit_zone=self._exit_zones(rows),
+            members=members,
+            slot=slot,
+            slot_owner=slot_owner,
             vector=vector,
             camid=camid,
-            first_s=identity.first_s,
-            last_s=identity.last_s,
-            entry_zone=identity.entry_zone,
-            exit_zone=int(self._exit_zones([identity])[0]),
+            owner=owner,
         )
 
     def linked(self, similarity: float, probability: float) -> None:
         """A decision that teaches the calibration."""
         self._calibration.linked(similarity, probability)
 
-    def apart(self, one: Party, other: Party) -> bool:
-        """Whether what was seen of two parties shows that they are two people."""
-        return self._clash(one.seen, other.seen)
+    def different(self, parties: Parties) -> BoolMask:
+        """(R, R) which undecided tracklets need not be compared: what was seen of two shows that they are two people.
+
+        They were in two places at once, or were seen at one moment by cameras that do not overlap, where neither time
+        nor place can speak for one person, and do not look so much alike that they could be linked.
+        """
+        num = len(parties)
+        unlike = np.zeros((num, num), np.bool_)
+        if len(parties.vector):
+            odds = self._calibration.log_odds(parties.vector @ parties.vector.T, across=True)
+            unlike[np.ix_(parties.owner, parties.owner)] = odds + self._config.return_log_odds < 0
+        camid = [own[0].camid for own in parties.members]
+        unlike &= np.maximum(parties.first_s[:, None], parties.first_s) <= np.minimum(
+            parties.last_s[:, None], parties.last_s
+        )
+        different = unlike.copy()
+        for one in range(num):
+            for other in range(one):
+                near = camid[one] == camid[other] or (camid[one], camid[other]) in self._overlaps
+                if near or not unlike[one, other]:
+                    clash = self._clash(_seen(parties.members[one]), _seen(parties.members[other]))
+                    different[one, other] = different[other, one] = clash
+        return different
 
     def exclude(self, one: Member, other: Member) -> bool:
         """Whether nobody can be in these two tracklets at one time, each until it was last seen."""
@@ -142,60 +142,52 @@ class Evidence:
         vector, _, _ = self._gallery.exemplars([global_id])
         return float((vector @ self._store.vectors(np.array([slot]))[0]).mean()) if len(vector) else float("nan")
 
-    def zone(self, slot: int, *, entry: bool) -> int:
-        """Where a tracklet of the store came in, or where it was last seen."""
-        box = (self._store.entry_xyxy if entry else self._store.exit_xyxy)[slot]
-        return int(self._zones.zone(self._store.camid[slot : slot + 1], box[None])[0])
+    def zones(self, slots: Int64, *, entry: bool) -> Int64:
+        """(N,) where tracklets of the store came in, or where they were last seen."""
+        box = (self._store.entry_xyxy if entry else self._store.exit_xyxy)[slots]
+        return self._zones.zone(self._store.camid[slots], box)
 
-    def _exit_zones(self, identities: Sequence[Identity]) -> Int64:
-        """(C,) where each identity was last seen."""
-        zones, live = np.full(len(identities), -1, np.int64), []
-        for place, identity in enumerate(identities):
-            last = identity.latest()
-            if last is None:
-                zones[place] = identity.exit_zone
-            elif last.open and last.slot >= 0:
-                live.append((place, last.slot))
-            else:
-                zones[place] = last.exit_zone
-        if live:
-            places, slots = np.array(live, np.int64).T
-            zones[places] = self._zones.zone(self._store.camid[slots], self._store.exit_xyxy[slots])
-        return zones
-
-    def candidates(self, parties: Sequence[Party]) -> list[int]:
-        """Identities worth a look, ascending: similar ones, and all that wear a tracklet of the store."""
-        vectors = np.concatenate([party.vector for party in parties]) if parties else self._store.vector_sum[:0]
-        near, _ = self._gallery.search(vectors, self._config.num_neighbours)
-        present = self._store.global_id[self._store.slots()]
-        found = np.unique(np.concatenate((near.ravel(), present)))
-        return [gid for gid in found.tolist() if gid > 0 and gid in self._book]
-
-    def score(self, parties: Sequence[Party], global_ids: Sequence[int]) -> Scores:
-        """Compare every party with every identity; an identity is not compared with itself by the caller."""
-        shape = len(parties), len(global_ids)
-        identities = [self._book[gid] for gid in global_ids]
-        looks, similarity, across = self._appearance(parties, global_ids)
-        floor, ground_m = self._on_floor(parties, identities)
-        gap_s = self._gaps(parties, identities)
+    def compare(self, parties: Parties, global_ids: Int64, candidates: BoolMask) -> Scores:
+        """Compare parties (R) with open identities (C) wherever one is a candidate (R, C); with itself nobody is."""
+        row, col = np.nonzero(candidates)
+        at = np.full(candidates.shape, -1, np.int64)
+        at[row, col] = np.arange(len(row))
+        rows = self._book.rows(global_ids.tolist())
+        looks, similarity, across = self._appearance(parties, global_ids, at, len(row))
+        held = self._held(global_ids)
+        floor, ground_m = self._on_floor(parties, held, row, col, len(global_ids))
+        gap_s = self._gaps(parties, rows[col], row)
         config = self._config
         prior = return_log_odds(gap_s, config.return_log_odds, config.return_s, config.return_decay)
-        motion = self._motion(parties, identities)
+        motion = self._motion(parties, held, at, len(row))
         log_odds = prior + looks + floor + motion
-        travel, left_at = self._travelled(parties, identities, gap_s, log_odds > _HOPELESS)
+        travel, left_at = self._travelled(parties, rows, row, col, gap_s=gap_s, likely=log_odds > _HOPELESS)
         log_odds += travel
-        pending = np.zeros(shape, np.bool_)
-        for row, party in enumerate(parties):
-            for col in np.flatnonzero(log_odds[row] > -config.floor_max_looks):
-                members = identities[col].members
-                seen = tuple(m.presence(as_seen=True) for m in members)
-                if self._too_fast(party.seen, seen):
-                    log_odds[row, col] = -np.inf
-                elif self._clash(party.presences, tuple(m.presence() for m in members)):
-                    pending[row, col] = not self._clash(party.seen, seen)
-                    if not pending[row, col]:
-                        log_odds[row, col] = -np.inf
-        return Scores(log_odds, pending, similarity, ground_m, gap_s, looks, travel, motion, floor, across, left_at)
+        pending = self._forbid(parties, global_ids, rows, row, col, log_odds=log_odds)
+        pairs = Pairs(log_odds, pending, similarity, ground_m, gap_s, looks, travel, motion, floor, across, left_at)
+        return Scores(len(parties), global_ids, at, pairs)
+
+    def _forbid(
+        self, parties: Parties, global_ids: Int64, rows: Int64, row: Int64, col: Int64, *, log_odds: Float64
+    ) -> BoolMask:
+        """Set the log-odds (P,) of what can not be to -inf -> (P,) what can not be for now."""
+        book, pending = self._book, np.zeros(len(row), np.bool_)
+        hopeful = log_odds > -self._config.floor_max_looks
+        until_s = np.array([max(m.presence().last_s for m in own) if own else -math.inf for own in parties.members])
+        at_once = (parties.first_s[row] <= book.last_s[rows[col]]) | book.in_view[rows[col]]
+        at_once &= book.first_s[rows[col]] <= until_s[row]
+        if not self._travel.has_least:
+            hopeful &= at_once
+        for pair in np.flatnonzero(hopeful).tolist():
+            own, others = parties.members[row[pair]], self._book.members(int(global_ids[col[pair]]))
+            seen = _seen(own), _seen(others)
+            if self._too_fast(*seen):
+                log_odds[pair] = -np.inf
+            elif at_once[pair] and self._clash(_present(own), _present(others)):
+                pending[pair] = not self._clash(*seen)
+                if not pending[pair]:
+                    log_odds[pair] = -np.inf
+        return pending
 
     def _too_fast(self, one: tuple[Presence, ...], other: tuple[Presence, ...]) -> bool:
         """Whether somebody would have got from one camera to another sooner than anybody can."""
@@ -211,104 +203,118 @@ class Evidence:
     def _clash(self, one: tuple[Presence, ...], other: tuple[Presence, ...]) -> bool:
         return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s, self._config.handover_s)
 
-    def _appearance(self, parties: Sequence[Party], global_ids: Sequence[int]) -> tuple[Float64, Float64, Float64]:
-        """-> log-odds (R, C), the mean over all pairs of exemplars; cosine (R, C), and that of different cameras alone.
+    def _appearance(
+        self, parties: Parties, global_ids: Int64, at: Int64, num_pairs: int
+    ) -> tuple[Float64, Float64, Float64]:
+        """-> log-odds (P,), the mean over all pairs of exemplars; cosine (P,), and that of different cameras alone.
 
         0 and NaN where there are none.
         """
-        vector, camid, owner = self._gallery.exemplars(global_ids)
-        mixed = self._calibration.coherent(self._gallery.coherence(global_ids))
-        log_odds = np.zeros((len(parties), len(global_ids)))
-        similarity, between = np.full(log_odds.shape, np.nan), np.full(log_odds.shape, np.nan)
-        known, places, count = np.unique(owner, return_index=True, return_counts=True)
-        for row, party in enumerate(parties):
-            if not len(party.vector) or not len(vector):
-                continue
-            cosine = (party.vector @ vector.T) * mixed
-            within = self._calibration.log_odds(cosine, across=False)
-            across = self._calibration.log_odds(cosine, across=True)
-            here = party.camid[:, None] == camid[None]
-            odds = np.where(here, within, across).mean(axis=0)
-            pairs = np.add.reduceat((~here).sum(axis=0), places)
-            total = np.add.reduceat(np.where(here, 0.0, cosine).sum(axis=0), places)
-            between[row, known[pairs > 0]] = total[pairs > 0] / pairs[pairs > 0]
-            log_odds[row, known] = np.add.reduceat(odds, places) / count
-            similarity[row, known] = np.add.reduceat(cosine.mean(axis=0), places) / count
-        return log_odds, similarity, between
+        ids: list[int] = global_ids.tolist()
+        vector, camid, owner = self._gallery.exemplars(ids)
+        mixed = self._calibration.coherent(self._gallery.coherence(ids))
+        places = at[parties.owner[:, None], owner]
+        one, other = np.nonzero(places >= 0)
+        pair = places[one, other]
+        cosine = (parties.vector @ vector.T)[one, other] * mixed[other]
+        here = parties.camid[one] == camid[other]
+        odds = self._calibration.log_odds(cosine, across=True)
+        odds[here] = self._calibration.log_odds(cosine[here], across=False)
+        number = np.bincount(pair, minlength=num_pairs)
+        apart = np.bincount(pair[~here], minlength=num_pairs)
+        with np.errstate(invalid="ignore"):
+            similarity = np.bincount(pair, cosine, num_pairs) / number
+            across = np.bincount(pair[~here], cosine[~here], num_pairs) / apart
+        return np.bincount(pair, odds, num_pairs) / np.maximum(number, 1), similarity, across
 
-    def _on_floor(self, parties: Sequence[Party], identities: Sequence[Identity]) -> tuple[Float64, Float64]:
-        """-> log-odds (R, C), 0 where never seen together; mean distance (R, C) in metres, NaN there."""
-        log_odds = np.zeros((len(parties), len(identities)))
-        ground_m = np.full(log_odds.shape, np.nan)
-        slots, owner = _member_slots(identities)
-        if not self._floor.active or not len(slots):
-            return log_odds, ground_m
+    def _held(self, global_ids: Int64) -> tuple[Int64, Int64]:
+        """-> slots (M,) of the tracklets of identities that are in the store, owner (M,) ascending: their identity."""
+        store = self._store
+        if not len(global_ids):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        slots = store.slots()
+        worn = store.global_id[slots]
+        owner = np.minimum(np.searchsorted(global_ids, worn), len(global_ids) - 1)
+        known = global_ids[owner] == worn
+        order = np.argsort(owner[known], kind="stable")
+        return slots[known][order], owner[known][order]
+
+    def _on_floor(
+        self, parties: Parties, held: tuple[Int64, Int64], row: Int64, col: Int64, num_identities: int
+    ) -> tuple[Float64, Float64]:
+        """-> log-odds (P,), 0 where never seen together; mean distance (P,) in metres, NaN there."""
+        slots, owner = held
+        if not self._floor.active or not len(slots) or not len(parties.slot):
+            return np.zeros(len(row)), np.full(len(row), np.nan)
+        mine, starts = np.unique(parties.slot_owner, return_index=True)
         known, places = np.unique(owner, return_index=True)
-        for row, party in enumerate(parties):
-            tables = self._floor.pairs(party.slots, slots)
-            odds_s, distance_s, seen_s = (np.add.reduceat(table.sum(axis=0), places) for table in tables)
-            log_odds[row, known] = self._floor.log_odds(odds_s, seen_s)
-            met = seen_s > 0
-            ground_m[row, known[met]] = distance_s[met] / seen_s[met]
-        return log_odds, ground_m
+        sums = []
+        for table in self._floor.pairs(parties.slot, slots):
+            whole = np.zeros((len(parties), num_identities))
+            whole[np.ix_(mine, known)] = np.add.reduceat(np.add.reduceat(table, starts, axis=0), places, axis=1)
+            sums.append(whole[row, col])
+        odds_s, distance_s, seen_s = sums
+        ground_m = np.full(len(row), np.nan)
+        ground_m[seen_s > 0] = distance_s[seen_s > 0] / seen_s[seen_s > 0]
+        return self._floor.log_odds(odds_s, seen_s), ground_m
 
-    def _gaps(self, parties: Sequence[Party], identities: Sequence[Identity]) -> Float64:
-        """(R, C) seconds between the two, 0 where one was in view with or within the time of the other."""
-        first_s = np.array([identity.first_s for identity in identities])
-        last_s = np.array([identity.last_s for identity in identities])
-        gaps = np.zeros((len(parties), len(identities)))
-        for row, party in enumerate(parties):
-            gaps[row] = np.maximum(np.maximum(party.first_s - last_s, first_s - party.last_s), 0.0)
-        return gaps
+    def _gaps(self, parties: Parties, rows: Int64, row: Int64) -> Float64:
+        """(P,) seconds between the two, 0 where one was in view with or within the time of the other."""
+        since_s = parties.first_s[row] - self._book.last_s[rows]
+        until_s = self._book.first_s[rows] - parties.last_s[row]
+        return np.asarray(np.maximum(np.maximum(since_s, until_s), 0.0), np.float64)
+
+    def _exit_zones(self, rows: Int64) -> Int64:
+        """(N,) where each identity, a row of the book, was last seen."""
+        zones, slots = self._book.left_zone[rows], self._book.live_slot[rows]
+        live = slots >= 0
+        zones[live] = self.zones(slots[live], entry=False)
+        return zones
 
     def _travelled(
-        self, parties: Sequence[Party], identities: Sequence[Identity], gap_s: Float64, likely: BoolMask
+        self, parties: Parties, rows: Int64, row: Int64, col: Int64, *, gap_s: Float64, likely: BoolMask
     ) -> tuple[Float64, Int64]:
-        """-> (R, C) log-odds of time and way from where one left to where the other came in; zone of leaving."""
-        out_zone = self._exit_zones(identities)
-        in_zone = np.array([identity.entry_zone for identity in identities], np.int64)
-        last_s = np.array([identity.last_s for identity in identities])
-        first_s = np.array([party.first_s for party in parties])[:, None]
-        entry = np.array([party.entry_zone for party in parties], np.int64)[:, None]
-        leave = np.array([party.exit_zone for party in parties], np.int64)[:, None]
-        later = last_s < first_s  # the party is the later one of the two
-        start, goal = np.where(later, out_zone, leave), np.where(later, entry, in_zone)
+        """-> (P,) log-odds of time and way from where one left to where the other came in; zone of leaving."""
+        later = self._book.last_s[rows[col]] < parties.first_s[row]  # the party is the later one of the two
+        start = np.where(later, self._exit_zones(rows)[col], parties.exit_zone[row])
+        goal = np.where(later, parties.entry_zone[row], self._book.entry_zone[rows[col]])
         known = (gap_s > 0) & (start >= 0) & (goal >= 0)
-        log_odds, left_at = np.zeros(gap_s.shape), np.where(known, start, -1)
+        log_odds, left_at = np.zeros(len(row)), np.where(known, start, -1)
         known &= likely & (self._config.travel != "off")
         log_odds[known] = self._travel.log_odds(start[known], goal[known], gap_s[known])
         return log_odds, left_at
 
-    def _motion(self, parties: Sequence[Party], identities: Sequence[Identity]) -> Float64:
-        """(R, C) log-odds: the party begins near where a tracklet of the identity was lost shortly before."""
-        log_odds = np.zeros((len(parties), len(identities)))
-        slots, owner = _member_slots(identities)
-        store = self._store
-        order = np.argsort(store.last_s[slots], kind="stable")
-        slots, owner = slots[order], owner[order]
-        for row, party in enumerate(parties):
-            if not len(party.slots):
-                continue
-            start = int(party.slots[np.argmin(store.first_s[party.slots])])
-            gap_s = store.first_s[start] - store.last_s[slots]
-            recent = (gap_s > 0) & (gap_s <= self._config.motion_s)
-            if store.first_s[start] > party.first_s or not recent.any():
-                continue
-            here = recent & (store.camid[slots] == store.camid[start])
-            there = recent & ~here & np.isfinite(store.ground_xy[slots, 0] + store.entry_ground_xy[start, 0])
-            # The later tracklet of an identity speaks last.
-            begin = np.full(len(slots), start)
-            log_odds[row, owner[there]] = walked_log_odds(store, begin[there], slots[there], gap_s[there], self._config)
-            known = store.last_s[start] - store.first_s[start] >= HEADING_S
-            start_px = np.where(known, store.velocity_px[begin[here]], np.nan)
-            log_odds[row, owner[here]] = moved_log_odds(
-                store, begin[here], slots[here], gap_s[here], self._config, start_px=start_px
-            )
+    def _motion(self, parties: Parties, held: tuple[Int64, Int64], at: Int64, num_pairs: int) -> Float64:
+        """(P,) log-odds: the party begins near where a tracklet of the identity was lost shortly before."""
+        log_odds, store = np.zeros(num_pairs), self._store
+        if not len(parties.slot) or not len(held[0]):
+            return log_odds
+        order = np.argsort(store.last_s[held[0]], kind="stable")  # the later tracklet of an identity speaks last
+        slots, owner = held[0][order], held[1][order]
+        first = np.lexsort((store.first_s[parties.slot], parties.slot_owner))
+        rows, places = np.unique(parties.slot_owner[first], return_index=True)
+        start = parties.slot[first[places]]
+        whole = store.first_s[start] <= parties.first_s[rows]
+        rows, start = rows[whole], start[whole]
+        gap_s = store.first_s[start][:, None] - store.last_s[slots]
+        one, other = np.nonzero((gap_s > 0) & (gap_s <= self._config.motion_s) & (at[rows][:, owner] >= 0))
+        begin, end, gap_s = start[one], slots[other], gap_s[one, other]
+        pair = at[rows[one], owner[other]]
+        here = store.camid[end] == store.camid[begin]
+        there = ~here & np.isfinite(store.ground_xy[end, 0] + store.entry_ground_xy[begin, 0])
+        if there.any():
+            log_odds[pair[there]] = walked_log_odds(store, begin[there], end[there], gap_s[there], self._config)
+        if here.any():
+            begin, end = begin[here], end[here]
+            known = store.last_s[begin] - store.first_s[begin] >= HEADING_S
+            start_px = np.where(known[:, None], store.velocity_px[begin], np.nan)
+            log_odds[pair[here]] = moved_log_odds(store, begin, end, gap_s[here], self._config, start_px=start_px)
         return log_odds
 
 
-def _member_slots(identities: Sequence[Identity]) -> tuple[Int64, Int64]:
-    """-> slots (M,) of all tracklets that are still in the store, owner (M,): the place of their identity."""
-    pairs = [(m.slot, place) for place, identity in enumerate(identities) for m in identity.members if m.slot >= 0]
-    table = np.array(pairs, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+def _seen(members: Sequence[Member]) -> tuple[Presence, ...]:
+    return tuple(m.presence(as_seen=True) for m in members)
+
+
+def _present(members: Sequence[Member]) -> tuple[Presence, ...]:
+    return tuple(m.presence() for m in members)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from pipeline.fusion.constraints import Presence
+from pipeline.fusion.vector_index import grow
+from pipeline.types import BoolMask, Float64, Int64
+
+_FIRST_ROWS = 64
+_COLUMNS = ("global_id", "first_s", "last_s", "entry_zone", "exit_zone", "exit_s", "live_slot", "left_zone", "in_view")
 
 
 @dataclass(slots=True)
 class Member:
-    """A tracklet of an identity. `slot` is its place in the store, -1 once it has left it."""
+    """A tracklet of an identity. `slot` is its place in the store, -1 once it has left it.
+
+    Who changes a member of an identity says so with `IdentityBook.touch`.
+    """
 
     camid: int
     track_id: int
@@ -27,100 +38,139 @@ class Member:
         return Presence(self.camid, self.first_s, math.inf if self.open and not as_seen else self.last_s)
 
 
-@dataclass(slots=True)
-class Identity:
-    """A person over all cameras."""
-
-    global_id: int
-    first_s: float
-    last_s: float
-    members: list[Member] = field(default_factory=list)
-    entry_zone: int = -1  # of its first tracklet
-    exit_zone: int = -1  # of its last one that has been forgotten
-    exit_s: float = -math.inf
-
-    def latest(self) -> Member | None:
-        """The tracklet seen last, None if that one has been forgotten."""
-        last = max(self.members, key=lambda m: m.last_s, default=None)
-        return None if last is None or last.last_s < self.exit_s else last
-
-    @property
-    def in_view(self) -> bool:
-        return any(member.open for member in self.members)
-
-
 class IdentityBook:
     """All open identities. Numbers rise by one and are never used again.
 
-    What has to be done as time passes waits in heaps, so that it costs as much as there is to do, however many
-    identities there are. Their times may be out of date, always too early: then an entry is put back with the true one.
+    A table with a row for each identity, used again once it is closed. Columns (N,) are public, to be read only, after
+    `rows` was asked for the rows: global_id; first_s, last_s; entry_zone of the first tracklet; exit_zone, exit_s of
+    the last one that has been forgotten; live_slot of the tracklet that was seen last, if it may go on, else -1, and
+    then left_zone, where that one went out of view; in_view, whether any tracklet may go on.
+
+    Tracklets are kept for the identities that were seen of late. What has to be done as time passes waits in heaps, so
+    that it costs as much as there is to do, however many identities there are. Their times may be out of date, always
+    too early: then an entry is put back with the true one.
     """
 
     def __init__(self) -> None:
         self._next_id = 1
-        self._identities: dict[int, Identity] = {}
+        self._row_of: dict[int, int] = {}
+        self._free: list[int] = []
+        self._num_rows = 0  # rows from here on were never used
+        self._members: dict[int, list[Member]] = {}  # by global_id
+        self._touched: set[int] = set()  # ids of which the last three columns are out of date
         self._num_joined = 0
         self._unseen: list[tuple[float, int]] = []  # last_s, global_id: one of each identity
         self._to_prune: list[tuple[float, int, int, Member]] = []  # last_s, number, global_id: one of each member
+        self.global_id: Int64 = np.zeros(_FIRST_ROWS, np.int64)
+        self.first_s: Float64 = np.zeros(_FIRST_ROWS)
+        self.last_s: Float64 = np.zeros(_FIRST_ROWS)
+        self.entry_zone: Int64 = np.zeros(_FIRST_ROWS, np.int64)
+        self.exit_zone: Int64 = np.zeros(_FIRST_ROWS, np.int64)
+        self.exit_s: Float64 = np.zeros(_FIRST_ROWS)
+        self.live_slot: Int64 = np.zeros(_FIRST_ROWS, np.int64)
+        self.left_zone: Int64 = np.zeros(_FIRST_ROWS, np.int64)
+        self.in_view: BoolMask = np.zeros(_FIRST_ROWS, np.bool_)
 
     def __len__(self) -> int:
-        return len(self._identities)
-
-    def __getitem__(self, global_id: int) -> Identity:
-        return self._identities[global_id]
+        return len(self._row_of)
 
     def __contains__(self, global_id: int) -> bool:
-        return global_id in self._identities
+        return global_id in self._row_of
+
+    def members(self, global_id: int) -> Sequence[Member]:
+        """Its tracklets, in the order in which they joined, but for those that have been forgotten."""
+        return self._members.get(global_id, ())
+
+    def rows(self, global_ids: Iterable[int]) -> Int64:
+        """(N,) the row of each identity, -1 where it is not open; all columns are right from then on."""
+        for gid in sorted(self._touched):
+            if gid in self._row_of:
+                self._sum_up(self._row_of[gid], self._members.get(gid, ()))
+        self._touched.clear()
+        get = self._row_of.get
+        return np.array([get(gid, -1) for gid in global_ids], np.int64)
+
+    def row(self, global_id: int) -> int:
+        """Where `first_s` and `last_s` of an open identity are."""
+        return self._row_of[global_id]
+
+    def touch(self, global_id: int) -> None:
+        """A tracklet of this identity has changed."""
+        self._touched.add(global_id)
+
+    def see(self, global_id: int, member: Member, time_s: float) -> None:
+        """A tracklet of an identity is in view."""
+        member.last_s = time_s
+        row = self._row_of[global_id]
+        if time_s > self.last_s[row]:
+            self.last_s[row] = time_s
+        if self.live_slot[row] != member.slot:
+            self._touched.add(global_id)
 
     def new_number(self) -> int:
         """A number that no identity has had."""
         self._next_id += 1
         return self._next_id - 1
 
-    def found(self, member: Member) -> Identity:
-        """A new identity with its first tracklet."""
-        identity = Identity(self.new_number(), member.first_s, member.last_s, [member], member.entry_zone)
-        self._identities[identity.global_id] = identity
-        heapq.heappush(self._unseen, (member.last_s, identity.global_id))
-        self._expect_end(member, identity.global_id)
-        return identity
+    def found(self, member: Member) -> int:
+        """A new identity with its first tracklet -> its number."""
+        global_id, row = self.new_number(), self._open()
+        self._row_of[global_id] = row
+        self.global_id[row], self.first_s[row], self.last_s[row] = global_id, member.first_s, member.last_s
+        self.entry_zone[row], self.exit_zone[row], self.exit_s[row] = member.entry_zone, -1, -math.inf
+        self._members[global_id] = [member]
+        self._touched.add(global_id)
+        heapq.heappush(self._unseen, (member.last_s, global_id))
+        self._expect_end(member, global_id)
+        return global_id
 
     def join(self, global_id: int, member: Member) -> None:
-        identity = self._identities[global_id]
-        identity.members.append(member)
+        row = self._row_of[global_id]
+        self._members.setdefault(global_id, []).append(member)
+        self._touched.add(global_id)
         self._expect_end(member, global_id)
-        if member.first_s < identity.first_s:
-            identity.entry_zone = member.entry_zone
-        identity.first_s = min(identity.first_s, member.first_s)
-        identity.last_s = max(identity.last_s, member.last_s)
+        if member.first_s < self.first_s[row]:
+            self.entry_zone[row], self.first_s[row] = member.entry_zone, member.first_s
+        self.last_s[row] = max(self.last_s[row], member.last_s)
 
     def merge(self, kept_id: int, gone_id: int) -> None:
-        gone = self._identities.pop(gone_id)
-        for member in gone.members:
+        kept, gone = self._row_of[kept_id], self._row_of.pop(gone_id)
+        for member in self._members.pop(gone_id, ()):
             self.join(kept_id, member)
-        kept = self._identities[kept_id]
-        if gone.first_s < kept.first_s:
-            kept.entry_zone = gone.entry_zone
-        if gone.exit_s > kept.exit_s:
-            kept.exit_zone, kept.exit_s = gone.exit_zone, gone.exit_s
-        kept.first_s, kept.last_s = min(kept.first_s, gone.first_s), max(kept.last_s, gone.last_s)
+        if self.first_s[gone] < self.first_s[kept]:
+            self.entry_zone[kept] = self.entry_zone[gone]
+        if self.exit_s[gone] > self.exit_s[kept]:
+            self.exit_zone[kept], self.exit_s[kept] = self.exit_zone[gone], self.exit_s[gone]
+        self.first_s[kept] = min(self.first_s[kept], self.first_s[gone])
+        self.last_s[kept] = max(self.last_s[kept], self.last_s[gone])
+        self._touched.add(kept_id)
+        self._give_up(gone)
 
-    def close(self, global_id: int) -> Identity:
-        return self._identities.pop(global_id)
+    def close(self, global_id: int) -> tuple[list[Member], float]:
+        """-> the tracklets that are remembered, when the identity was last seen."""
+        row = self._row_of.pop(global_id)
+        self._give_up(row)
+        return self._members.pop(global_id, []), float(self.last_s[row])
 
     def prune(self, before_s: float) -> None:
         """Forget tracklets that ended before `before_s`; nothing that is still to be decided can meet them."""
         while self._to_prune and self._to_prune[0][0] < before_s:
             _, number, global_id, member = heapq.heappop(self._to_prune)
-            identity = self._identities.get(global_id)
-            if identity is None or not any(m is member for m in identity.members):
+            members = self._members.get(global_id, ())
+            if not any(m is member for m in members):
                 continue
             if member.open or member.last_s >= before_s:
                 heapq.heappush(self._to_prune, (max(member.last_s, before_s), number, global_id, member))
                 continue
-            if member.last_s > identity.exit_s:
-                identity.exit_zone, identity.exit_s = member.exit_zone, member.last_s
-            identity.members = [m for m in identity.members if m is not member]
+            row = self._row_of[global_id]
+            if member.last_s > self.exit_s[row]:
+                self.exit_zone[row], self.exit_s[row] = member.exit_zone, member.last_s
+            self._touched.add(global_id)
+            rest = [m for m in members if m is not member]
+            if rest:
+                self._members[global_id] = rest
+            else:
+                del self._members[global_id]
 
     def unseen_since(self, before_s: float, limit: int | None = None) -> list[int]:
         """Ids that nobody in view wears and that were last seen before `before_s`, the longest unseen first.
@@ -131,17 +181,43 @@ class IdentityBook:
         in_view: list[tuple[float, int]] = []
         while self._unseen and self._unseen[0][0] < before_s and (limit is None or len(found) < limit):
             last_s, global_id = heapq.heappop(self._unseen)
-            identity = self._identities.get(global_id)
-            if identity is None:
+            row = self._row_of.get(global_id, -1)
+            if row < 0:
                 continue
-            if identity.last_s > last_s:
-                heapq.heappush(self._unseen, (identity.last_s, global_id))
+            if self.last_s[row] > last_s:
+                heapq.heappush(self._unseen, (float(self.last_s[row]), global_id))
             else:
-                (in_view if identity.in_view else found).append((last_s, global_id))
+                open_now = any(member.open for member in self._members.get(global_id, ()))
+                (in_view if open_now else found).append((last_s, global_id))
         for entry in (*found, *in_view):
             heapq.heappush(self._unseen, entry)
         return [global_id for _, global_id in found]
 
+    def _sum_up(self, row: int, members: Sequence[Member]) -> None:
+        last = max(members, key=lambda m: m.last_s, default=None)
+        self.in_view[row] = any(m.open for m in members)
+        self.live_slot[row] = -1
+        if last is None or last.last_s < self.exit_s[row]:
+            self.left_zone[row] = self.exit_zone[row]
+        elif last.open and last.slot >= 0:
+            self.live_slot[row] = last.slot
+        else:
+            self.left_zone[row] = last.exit_zone
+
     def _expect_end(self, member: Member, global_id: int) -> None:
         self._num_joined += 1
         heapq.heappush(self._to_prune, (member.last_s, self._num_joined, global_id, member))
+
+    def _open(self) -> int:
+        if self._free:
+            return self._free.pop()
+        size = len(self.first_s)
+        if self._num_rows == size:
+            for name in _COLUMNS:
+                grow(getattr(self, name), size + max(min(size, 4096), size // 16))
+        self._num_rows += 1
+        return self._num_rows - 1
+
+    def _give_up(self, row: int) -> None:
+        self.global_id[row], self.live_slot[row] = 0, -1
+        self._free.append(row)

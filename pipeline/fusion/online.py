@@ -24,6 +24,8 @@ import numpy as np
 from pipeline.fusion.archive import TrackletArchive
 from pipeline.fusion.association_file import save_association
 from pipeline.fusion.calibration import SimilarityCalibration
+from pipeline.fusion.candidates import Candidates
+from pipeline.fusion.changes import Changes
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
 from pipeline.fusion.evidence import Evidence
@@ -105,16 +107,34 @@ class OnlineFuser:
         self._gallery = gallery
         self._archive = TrackletArchive(config.resolve_capacity) if config.resolve == "end" else None
         self._record = TrackletRecord(dim, config.record_capacity)
-        self._decisions = Decisions(
-            config,
+        candidates = Candidates(
+            config.num_neighbours,
+            self._overlaps,
+            len(cameras),
+            store=self._store,
+            gallery=gallery,
+            book=book,
+            travel=travel,
+        )
+        self._changes = Changes(
             store=self._store,
             gallery=gallery,
             book=book,
             floor=self._floor,
             evidence=evidence,
-            travel=travel,
+            candidates=candidates,
             archive=self._archive,
             record=self._record,
+        )
+        self._decisions = Decisions(
+            config,
+            store=self._store,
+            book=book,
+            floor=self._floor,
+            evidence=evidence,
+            candidates=candidates,
+            changes=self._changes,
+            travel=travel,
         )
         self._book = book
         self._resolver = Resolver(config, self._overlaps, calibration=self._calibration, travel=travel)
@@ -132,23 +152,17 @@ class OnlineFuser:
         slots = [self._observe(item, *place) for item, place in zip(items, ground, strict=True)]
         self._floor.update(self._store, np.concatenate(slots), self._now_s)
         changed = sorted({gid for item in items for gid in self._learn(item)})
-        for item in items:
-            for track_id in item.ended.tolist():
-                self._decisions.end(self._store.slot_of(item.camid, track_id))
-        used = self._store.slots()
-        for slot in used[self._store.last_s[used] < self._now_s - self._config.stale_s].tolist():
-            self._decisions.end(slot)
+        self._end(items)
         self._decisions.step(self._now_s, changed)
         places = [self._in_metres(item.camid, xy) for item, (xy, _) in zip(items, ground, strict=True)]
         return self._frames(items, slots, places)
 
     def flush(self) -> list[FusedFrame]:
         """Decides what is undecided, as if every tracklet ended now; a frame without tracks carries the last events."""
-        for slot in self._store.slots().tolist():
-            self._decisions.end(slot)
+        self._changes.end(self._store.slots())
         self._decisions.step(self._now_s, np.unique(self._store.global_id[self._store.slots()]).tolist())
         events = self._take_events()
-        self._decisions.keep_rest()
+        self._changes.keep_rest()
         if self._archive is not None:
             events += revise(
                 self._archive,
@@ -186,8 +200,17 @@ class OnlineFuser:
             record=self._record,
         )
 
+    def _end(self, items: Sequence[EmbeddedFrame]) -> None:
+        """Tracklets whose tracker has ended them, or that nobody has seen for long."""
+        store = self._store
+        slots = [store.slot_of(item.camid, track_id) for item in items for track_id in item.ended.tolist()]
+        used = store.slots()
+        slots += used[store.last_s[used] < self._now_s - self._config.stale_s].tolist()
+        ended = np.unique(np.array(slots, np.int64))
+        self._changes.end(ended[ended >= 0])
+
     def _take_events(self) -> list[Event]:
-        events = self._decisions.take_events()
+        events = self._changes.take_events()
         return self._archive.take(events) if self._archive is not None else events
 
     def _learn_floor(self, items: Sequence[EmbeddedFrame]) -> None:
@@ -230,7 +253,7 @@ class OnlineFuser:
         ids, boxes = item.tracks.track_id, item.tracks.xyxy
         self._zones.see(item.camid, boxes)
         slots = self._store.observe(item.camid, item.time_s, ids, boxes, ground_xy=ground_xy, ground_sigma_m=sigma_m)
-        self._decisions.see(slots, item.time_s)
+        self._changes.see(slots, item.time_s)
         return slots
 
     def _learn(self, item: EmbeddedFrame) -> list[int]:
@@ -268,7 +291,7 @@ class OnlineFuser:
         slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
         for row in np.flatnonzero(slipped).tolist():
             if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
-                self._decisions.slip(int(slots[row]), vector[row], float(quality[row]))
+                self._changes.slip(int(slots[row]), vector[row], float(quality[row]))
         return slipped
 
     def _learn_different(self, slot: int) -> None:

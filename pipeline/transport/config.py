@@ -103,7 +103,7 @@ class TransportConfig(Settings):
     follow: bool = Field(
         False, description="the central fuser goes on when all boxes have ended, as they may come back, until stopped"
     )
-    redis: RedisConfig = RedisConfig()
+    redis: RedisConfig = Field(RedisConfig(), description="the Redis server that sources and sinks use")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

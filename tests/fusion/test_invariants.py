@@ -118,10 +118,8 @@ def test_memory_stays_bounded_over_two_thousand_tracklets() -> None:
             ]
         )
         if turn % 100 == 99:
-            members = sum(len(i.members) for i in fuser._decisions._book._identities.values())
-            sizes.append(
-                (fuser._store.num_slots, len(fuser._gallery._vector), len(fuser._decisions._member_of), members)
-            )
+            members = sum(map(len, fuser._book._members.values()))
+            sizes.append((fuser._store.num_slots, len(fuser._gallery._vector), len(fuser._changes.member_of), members))
     assert max(size[0] for size in sizes) <= 128
     assert max(size[1] for size in sizes) <= 512
     assert max(size[2] for size in sizes) <= 128
