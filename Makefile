@@ -9,10 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test check clean
 
 demo: $(VENV)/.core
-	$(BIN)/python -m pipeline.simulate.tiny out/demo-site
 	$(BIN)/python run_pipeline.py --cams configs/demo/cams.yaml --output out/demo --video
 	$(BIN)/python -m pipeline evaluate --gt configs/demo/cams.yaml --pred out/demo/global_tracks.csv
-	@echo "Look at out/demo: mosaic.mp4, global_tracks.csv, identities.csv, events.jsonl"
+	@echo "Look at out/demo: mosaic.mp4, report.html, global_tracks.csv, identities.csv, events.jsonl"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -37,7 +37,7 @@ The smallest cams.yaml:
       - {id: door, source: door.mp4}
       - {id: hall, source: "rtsp://${USER}:${PASSWORD}@10.0.0.7/stream1"}
 
-A detector has to be named, in pipeline.yaml or by a setting:
+Detector and ReID network come with the project. Others are named in pipeline.yaml or by a setting:
 
     python run_pipeline.py --cams cams.yaml --set detect.model=yolox_nano.onnx --set reid.model=osnet.onnx
 

@@ -177,7 +177,7 @@ def test_an_unknown_key_in_a_room_names_its_line(tmp_path: Path) -> None:
 
 
 def test_defaults_need_no_file() -> None:
-    assert load_pipeline(None).detect.model == ""
+    assert load_pipeline(None).detect.model == load_pipeline(None).reid.model == "bundled"
 
 
 @pytest.mark.parametrize("name", ["cams.yaml", "demo/cams.yaml", "checks/pets_split.yaml"])

@@ -43,6 +43,10 @@ def video(
     height: Annotated[int, typer.Option(min=64, max=2160, help="pixels, even")] = 360,
     places: Annotated[str, typer.Option(help="kinds of place, in turn")] = "square,corridor,shop,platform",
     hour: Annotated[Hour, typer.Option(help="light outdoors; at dusk detectors find fewer people")] = Hour.any,
+    between: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="LEAST MOST", help="seconds out of sight between two places; more empties the places"),
+    ] = (2.5, 7.0),
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264's constant rate factor: more is smaller")] = 24,
     seed: Seed = 0,
     samples: Samples = 2,
@@ -64,7 +68,7 @@ def video(
         settings = VideoSettings(
             cameras=cameras, overlapping=overlapping, people=people, seconds=seconds, fps=fps, width_px=width,
             height_px=height, places=tuple(places.replace(" ", "").split(",")), hour=hour.value, crf=crf, seed=seed,
-            samples=samples,
+            samples=samples, between_s=between,
         )  # fmt: skip
         with _progress("places") as show:
             interrupted = write_video_site(output, settings, processes=processes, progress=show)
@@ -77,6 +81,9 @@ def detections(
     frames: Annotated[int, typer.Option(min=1, help="pictures in all")] = 2000,
     frames_per_scene: Annotated[int, typer.Option(min=1, help="pictures of one place before the next")] = 20,
     most_people: Annotated[int, typer.Option(min=0, max=200, help="people in a place, at most")] = 22,
+    places: Annotated[
+        str, typer.Option(help="kinds of place in turn, e.g. office,shop; none: all but offices by lot")
+    ] = "",
     seed: Seed = 0,
     samples: Samples = 2,
     processes: Processes = _DEFAULT_PROCESSES,
@@ -90,8 +97,9 @@ def detections(
         from pipeline.simulate.drawn.detection_set import DetectionSetSettings, write_detection_set
 
         settings = DetectionSetSettings(
-            frames=frames, frames_per_scene=frames_per_scene, most_people=most_people, seed=seed, samples=samples
-        )
+            frames=frames, frames_per_scene=frames_per_scene, most_people=most_people, seed=seed, samples=samples,
+            places=tuple(kind for kind in places.replace(" ", "").split(",") if kind),
+        )  # fmt: skip
         with _progress("scenes") as show:
             path, interrupted = write_detection_set(output, settings, processes=processes, progress=show)
     out.print(f"COCO instances: {path}", highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ class DetectConfig(Settings):
     """Which detector finds the people, and what it keeps."""
 
     model: str = Field(
-        "",
+        "bundled",
         description="what finds the people: bundled (the detector that comes with the project); path of an .onnx file; "
         "anything the ultralytics package loads (.pt, OpenVINO folder, .engine, model name); or a file of ready "
         "detections, {camera} standing for the camera's id",

@@ -23,6 +23,7 @@ import numpy as np
 
 from pipeline.detect.config import DetectConfig
 from pipeline.geometry.boxes import clip_to, tlwh_to_xyxy
+from pipeline.models import BUNDLED
 from pipeline.types import Detections, Float32, Float64, Frame, Int64
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def open_files(config: DetectConfig, camera_names: Sequence[str], base_dir: Path
     for name in camera_names:
         if name in config.files:
             key, relative = f"detect.files.{name}", config.files[name]
-        elif config.model:
+        elif config.model not in ("", BUNDLED):
             key, relative = "detect.model", config.model.replace("{camera}", name)
         else:
             raise ValueError(f"detect.files: no file for camera {name!r}; add it, or name a pattern in detect.model")

@@ -14,7 +14,7 @@ class ReidConfig(Settings):
     """Which network describes people, and how its input is made."""
 
     model: str = Field(
-        "colour",
+        "bundled",
         description="bundled (the network that comes with the project); path of an .onnx file; or colour: "
         "histograms of clothes, weak but without weights",
     )

@@ -15,7 +15,7 @@ from pipeline.detect.config import DetectConfig
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, ["detect.model", ".onnx", "ultralytics", "{camera}.csv"]),
+        ({"model": ""}, ["detect.model", ".onnx", "ultralytics", "{camera}.csv"]),
         ({"model": "gone.onnx"}, ["detect.model", "no such file", "gone.onnx"]),
         ({"model": "models/gone.engine"}, ["detect.model", "no such file", "gone.engine"]),
         ({"model": "m.onnx", "kind": "onnx", "files": {"a": "a.csv"}}, ["detect.files", "m.onnx"]),

@@ -71,5 +71,5 @@ def test_a_configuration_without_an_embedder_names_the_key_and_the_remedy(
 
 
 def test_the_model_of_the_configuration_is_a_file_or_none(tmp_path: Path) -> None:
-    assert model_path(ReidConfig(), tmp_path) is None
+    assert model_path(ReidConfig(model="colour"), tmp_path) is None
     assert model_path(ReidConfig(model="net.onnx"), tmp_path) == tmp_path / "net.onnx"

@@ -163,6 +163,6 @@ def test_osnet_finds_people_across_cameras_as_well_as_published() -> None:
 
 @needs_shared("data/pku_reid")
 def test_colours_alone_find_half_the_people_but_not_more() -> None:
-    embedder = build_embedder(ReidConfig(clip_crops=8), SHARED)
+    embedder = build_embedder(ReidConfig(model="colour", clip_crops=8), SHARED)
     rank1, mean_ap = rank1_and_map(embedder.embed(pku_crops(embedder.input_hw)).vector)
     assert 0.35 <= rank1 <= 0.6 and 0.45 <= mean_ap <= 0.65

@@ -60,9 +60,11 @@ def build_town(
     return Town(zones, tuple(placed), tuple(random_person(rng) for _ in range(people)))
 
 
-def play(town: Town, rng: np.random.Generator, *, fps: float, num_frames: int) -> list[Moment]:
-    """Where everybody is in every frame."""
-    walkers = Walkers([scene.place for scene in town.zones], town.people, rng)
+def play(
+    town: Town, rng: np.random.Generator, *, fps: float, num_frames: int, between_s: tuple[float, float]
+) -> list[Moment]:
+    """Where everybody is in every frame; `between_s` is the range of seconds out of sight between two places."""
+    walkers = Walkers([scene.place for scene in town.zones], town.people, rng, between_s=between_s)
     for _ in range(round(_WARM_UP_S * fps)):
         walkers.step(1 / fps)
     moments = []

@@ -44,6 +44,9 @@ class VideoSettings(Settings):
         PLACE_ORDER, min_length=1, description="kinds of place in turn; the first is the one that cameras share"
     )
     hour: Literal["any", "sunny", "cloudy", "dusk"] = Field("any", description="light outdoors")
+    between_s: tuple[float, float] = Field(
+        (2.5, 7.0), description="least and most seconds out of sight from one place to the next"
+    )
     crf: int = Field(24, ge=0, le=51, description="H.264's constant rate factor; more is smaller and worse")
     seed: int = Field(0, ge=0, description="another seed is another town with other people")
     samples: int = Field(2, ge=1, le=4, description="drawn samples per pixel and axis")
@@ -71,10 +74,14 @@ def write_video_site(
     """Film a town into `folder` (new or empty): <camera>.mp4, ground_truth/<camera>.csv and cams.yaml.
 
     -> whether Ctrl-C ended it early; cams.yaml then names the cameras that were finished. The same settings give the
-    same bytes. Raises ValueError where `seconds` is shorter than one frame or no camera is left outside the square.
+    same bytes. Raises ValueError where `seconds` is shorter than one frame, `between_s` is no range or more cameras
+    overlap than there are.
     """
     if settings.num_frames < 1:
         raise ValueError(f"seconds: {settings.seconds} is shorter than one frame ({1 / settings.fps:g} s)")
+    least_s, most_s = settings.between_s
+    if not 0 <= least_s <= most_s:
+        raise ValueError(f"between: {least_s:g} {most_s:g}; give the least number of seconds first, then the most")
     if settings.overlapping > settings.cameras:
         raise ValueError(f"overlapping: {settings.overlapping} cameras of {settings.cameras} can not overlap")
     new_folder(folder)
@@ -101,7 +108,7 @@ def the_town(settings: VideoSettings) -> Town:
 
 def the_moments(settings: VideoSettings, town: Town) -> list[Moment]:
     rng = np.random.default_rng([settings.seed, 5])
-    return play(town, rng, fps=settings.fps, num_frames=settings.num_frames)
+    return play(town, rng, fps=settings.fps, num_frames=settings.num_frames, between_s=settings.between_s)
 
 
 def film_zone(renderer: Renderer, settings: VideoSettings, zone: int, folder: Path) -> None:
@@ -173,7 +180,8 @@ def cams_yaml(cameras: Sequence[TownCamera], settings: VideoSettings, site: str 
     command = (
         f"simulate video --seed {settings.seed} --cameras {settings.cameras} --overlapping {settings.overlapping} "
         f"--people {settings.people} --seconds {settings.seconds:g} --fps {settings.fps} "
-        f"--places {','.join(settings.places)} --hour {settings.hour}"
+        f"--places {','.join(settings.places)} --hour {settings.hour} "
+        f"--between {settings.between_s[0]:g} {settings.between_s[1]:g}"
     )
     lines = [f"# python -m pipeline {command}", "cameras:" if cameras else "cameras: []"]
     for camera in cameras:

@@ -22,7 +22,6 @@ _PERSONAL_M = 0.75
 _TURN_PER_S = 4.0
 _SPEED_UP_PER_S = 2.5
 _DWELL_S = (2.0, 7.0)
-_GAP_S = (2.5, 7.0)
 _FIRST_S = 8.0
 _STUCK_S = 25.0
 
@@ -58,8 +57,16 @@ class _Walker:
 class Walkers:
     """Moves everybody step by step; what happens is decided by the generator it is given."""
 
-    def __init__(self, places: Sequence[Place], people: Sequence[Person], rng: np.random.Generator) -> None:
-        self._places, self._people, self._rng = places, people, rng
+    def __init__(
+        self,
+        places: Sequence[Place],
+        people: Sequence[Person],
+        rng: np.random.Generator,
+        *,
+        between_s: tuple[float, float],
+    ) -> None:
+        """between_s: the least and the most seconds out of sight from one place to the next."""
+        self._places, self._people, self._rng, self._between_s = places, people, rng, between_s
         self._walkers = [_Walker(pace=float(rng.uniform(0.95, 1.5))) for _ in people]
         for walker in self._walkers:
             if rng.random() < 0.5:
@@ -149,7 +156,7 @@ class Walkers:
         return False
 
     def _leave(self, walker: _Walker) -> None:
-        walker.place, walker.wait_s, walker.speed = AWAY, float(self._rng.uniform(*_GAP_S)), 0.0
+        walker.place, walker.wait_s, walker.speed = AWAY, float(self._rng.uniform(*self._between_s)), 0.0
 
     def _push(self, walker: _Walker) -> Float64:
         """Metres per second away from people and obstacles that are near, and a little to the right of who comes."""
