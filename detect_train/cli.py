@@ -55,7 +55,10 @@ def train(
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a run")],
     output: Annotated[Path, typer.Option(help="the ONNX file; its manifest is written beside it")],
-    fit: Annotated[Path | None, typer.Option(help="drawn set on which scores are made to mean what they say")] = None,
+    fit: Annotated[
+        list[Path] | None,
+        typer.Option(help="drawn set on which scores are made to mean what they say; repeatable"),
+    ] = None,
 ) -> None:
     """Write the network of a run as ONNX, weights in half precision, and check that both compute the same."""
     set_up_logging(False)
@@ -64,7 +67,7 @@ def export(
         from detect_train.export import run_export
 
         written = run_export(run, output)
-        if fit is not None:
+        if fit:
             written = run_export(run, output, score_fit=fit_on(output, fit))
         print(written.text())
 

@@ -18,7 +18,10 @@ Side = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
 class DataConfig(Settings):
     """Which pictures, and how they are shown."""
 
-    root: Path = Field(Path("data/det_train"), description="folder with annotations.json (COCO) and its pictures")
+    root: Path | tuple[Path, ...] = Field(
+        Path("data/det_train"),
+        description="folder with annotations.json (COCO) and its pictures, or several; named twice it counts double",
+    )
     sizes: tuple[tuple[Side, Side], ...] = Field(
         ((256, 256), (224, 288), (288, 224), (192, 352)),
         min_length=1,
@@ -34,6 +37,10 @@ class DataConfig(Settings):
     look: float = Field(1.0, ge=0, le=2, description="how far light, colour, blur, noise and compression vary")
     clutter: float = Field(0.4, ge=0, le=1, description="share of crops with shapes drawn into them")
     workers: int = Field(0, ge=0, le=64, description="processes that prepare pictures; the result stays the same")
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        return (self.root,) if isinstance(self.root, Path) else self.root
 
 
 class ModelConfig(Settings):

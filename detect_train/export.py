@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from detect_train.model import STRIDES, PersonNet
-from detect_train.train import TrainingError, load_network
+from detect_train.train import load_network
+from reid_train.trainer import TrainingError
 
 OPSET = 17
 MAX_ERROR = 0.1  # of scores and of offsets in strides, half precision included

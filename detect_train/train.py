@@ -19,6 +19,7 @@ from detect_train.data import Crops, People, collate, read_set
 from detect_train.losses import detection_loss
 from detect_train.model import PersonNet, cells
 from reid_train.optimiser import MovingAverage
+from reid_train.trainer import TrainingError
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,6 @@ CHECKPOINT, RECIPE, LOG = "last.pt", "recipe.json", "log.csv"
 LOG_EVERY = 10
 
 Show = Callable[[dict[str, float]], None]
-
-
-class TrainingError(RuntimeError):
-    """A training that can not go on."""
 
 
 class _From(Sampler[int]):
@@ -56,7 +53,7 @@ def train(
 ) -> int:
     """Train as the recipe says, into the folder `output`. -> steps done; fewer than asked for where it was stopped."""
     options = recipe.training
-    pictures = read_set(recipe.data.root)
+    pictures = [picture for root in recipe.data.roots for picture in read_set(root)]
     torch.manual_seed(options.seed)
     net = PersonNet(**recipe.model.model_dump()).to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(net, recipe)

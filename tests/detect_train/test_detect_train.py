@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from detect_train.assignment import assign_cells
+from detect_train.cli import app
 from detect_train.config import Recipe, load_recipe
 from detect_train.crops import Canvas, cover
 from detect_train.data import Crops, read_set
+from detect_train.evaluate import strict, usual
 from detect_train.export import run_export
 from detect_train.losses import giou_loss
 from detect_train.model import PersonNet, cells, corners
@@ -94,6 +97,33 @@ def test_average_precision_by_hand() -> None:
     assert score.ap == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert score.recall_between(0, 100) == (1.0, 2)
     assert score_detector(scenes, [Detections.empty()]).ap == 0
+
+
+def test_in_the_usual_reading_people_seen_to_less_than_a_quarter_are_neither_right_nor_wrong(drawn_set: Path) -> None:
+    path = drawn_set / "annotations.json"
+    coco = json.loads(path.read_text())
+    coco["annotations"][0]["visibility"], coco["annotations"][1]["visibility"] = 0.2, 0.3
+    path.write_text(json.dumps(coco))
+    pictures = read_set(drawn_set)
+    scenes = strict(pictures)
+    assert [bool(scene.ignore[0]) for scene in scenes] == [False] * 4
+    assert [bool(scene.ignore[0]) for scene in usual(scenes, pictures)] == [True, False, False, False]
+    found = [Detections(scene.xyxy.astype(np.float32), np.ones(1, np.float32)) for scene in scenes]
+    found[0] = Detections.empty()
+    assert score_detector(scenes, found).ap == pytest.approx(0.75)
+    assert score_detector(usual(scenes, pictures), found).ap == 1
+
+
+def test_a_training_that_goes_astray_ends_with_one_line(drawn_set: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"data: {{root: [{drawn_set}, {drawn_set}], sizes: [[64, 64]]}}\n"
+        "model: {channels: 8, tower: 1, pretrained: false}\n"
+        "training: {steps: 9, batch_size: 2, lr: 1.0e30, warmup_steps: 0, bf16: false}\n"
+    )
+    result = CliRunner().invoke(app, ["train", str(path), "--output", str(tmp_path / "run")])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "error: step" in result.stderr and "try a lower training.lr" in result.stderr
 
 
 def test_fitted_scores_are_the_share_of_right_boxes() -> None:

@@ -26,6 +26,10 @@ _SHADOW_REACH_M = 4.0
 _OTHERS_SHARES = (0.45, 0.33, 0.22)  # nobody, one or two others near the person
 
 
+class NobodySeenError(ValueError):
+    """A camera sees no point where somebody could stand."""
+
+
 @dataclass(frozen=True, eq=False)
 class Studio:
     """A camera in a place, and the people who happen to be there too."""
@@ -58,7 +62,7 @@ def draw_tracklet(
 ) -> list[UInt8]:  # fmt: skip
     """`crops` pictures (height, width, 3) BGR of the person walking through the camera, as a detector would cut them.
 
-    What it returns is decided by `rng` alone. size_px: width and height of the crops.
+    What it returns is decided by `rng` alone. size_px: width and height of the crops. Raises NobodySeenError.
     """
     for attempt in range(_TRIES):
         stroll = random_stroll(studio.place.place, studio.camera, person, crops, rng)
@@ -124,7 +128,7 @@ def _jittered(box: Float64, spread: float, rng: np.random.Generator) -> tuple[fl
 def random_stroll(place: Place, camera: DrawnCamera, person: Person, crops: int, rng: np.random.Generator) -> Stroll:
     """A short walk that stays inside the place and the picture. Somebody who can not walk anywhere stands.
 
-    Raises ValueError where the camera sees nobody wherever they stand.
+    Raises NobodySeenError where the camera sees nobody wherever they stand.
     """
     for attempt in range(_STROLL_TRIES):
         spot = free_spot(place, rng)
@@ -135,7 +139,7 @@ def random_stroll(place: Place, camera: DrawnCamera, person: Person, crops: int,
         stroll = Stroll(person, spot, float(rng.uniform(-np.pi, np.pi)), stir, float(rng.random()))
         if _stays_in_view(place, camera, stroll, crops / 2 * _STEP_S):
             return stroll
-    raise ValueError(f"a camera of the {place.kind} sees no point where somebody could stand")
+    raise NobodySeenError(f"a camera of the {place.kind} sees no point where somebody could stand")
 
 
 def _stays_in_view(place: Place, camera: DrawnCamera, stroll: Stroll, half_s: float) -> bool:

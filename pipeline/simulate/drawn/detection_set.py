@@ -14,8 +14,10 @@ from pipeline.settings import Settings
 from pipeline.simulate.drawn.files import new_folder, partial_folder, write_jpeg, write_json
 from pipeline.simulate.drawn.jobs import Progress, run_units, worker_renderer
 from pipeline.simulate.drawn.optics import DrawnCamera, apply_look
-from pipeline.simulate.drawn.people import random_person
+from pipeline.simulate.drawn.people import Person, Posed, random_person
+from pipeline.simulate.drawn.places import Place, PlaceKind
 from pipeline.simulate.drawn.renderer import Renderer
+from pipeline.simulate.drawn.sitting import sitting_cast
 from pipeline.simulate.drawn.staging import random_camera, random_cast, random_scene
 from pipeline.simulate.drawn.truth import Truth, read_truth
 from pipeline.types import UInt8
@@ -33,6 +35,9 @@ class DetectionSetSettings(Settings):
     frames: int = Field(2000, ge=1, le=1_000_000, description="pictures in all")
     frames_per_scene: int = Field(20, ge=1, le=1000, description="pictures of one place before another is built")
     most_people: int = Field(22, ge=0, le=200, description="people in a place, at most")
+    places: tuple[PlaceKind, ...] = Field(
+        (), description="kinds of place in turn; none: square, corridor, shop and platform by lot"
+    )
     seed: int = Field(0, ge=0, description="another seed is another set")
     samples: int = Field(2, ge=1, le=4, description="drawn samples per pixel and axis")
 
@@ -90,7 +95,7 @@ def draw_scene_pictures(
 ) -> list[LabelledPicture]:
     """`count` pictures of one scene, each of other people at other points, through one of two or three cameras."""
     rng = np.random.default_rng([settings.seed, unit, 1])
-    scene = random_scene(rng)
+    scene = random_scene(rng, settings.places[unit % len(settings.places)] if settings.places else None)
     place = renderer.load_place(scene.place)
     size = _SIZES_PX[int(rng.choice(len(_SIZES_PX), p=_SIZE_SHARES))]
     mounts = rng.permutation(len(scene.place.mounts))[: int(rng.integers(2, 4))]
@@ -101,7 +106,7 @@ def draw_scene_pictures(
     for _ in range(count):
         crowd = 0 if rng.random() < _NOBODY_SHARE else int(rng.integers(0, settings.most_people + 1))
         here = rng.permutation(len(people))[:crowd]
-        cast = random_cast(scene.place, [people[i] for i in here], rng)
+        cast = _cast(scene.place, [people[i] for i in here], rng)
         posed = [item for _, item in cast]
         renderer.set_stage(place, scene.light, [(loaded[here[i]], item) for i, item in cast])
         camera = cameras[int(rng.integers(len(cameras)))]
@@ -113,6 +118,13 @@ def draw_scene_pictures(
         person.release()
     place.release()
     return pictures
+
+
+def _cast(place: Place, people: list[Person], rng: np.random.Generator) -> list[tuple[int, Posed]]:
+    """Some sit where there are seats, the others walk and stand."""
+    seated = sitting_cast(place, people[: len(people) // 2], rng) if len(place.seats) else []
+    standing = random_cast(place, people[len(seated) :], rng)
+    return seated + [(number + len(seated), posed) for number, posed in standing]
 
 
 def coco_json(entries: list[dict[str, Any]], settings: DetectionSetSettings) -> dict[str, Any]:

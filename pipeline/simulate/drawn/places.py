@@ -1,18 +1,18 @@
-"""Places where people go about: a square, a corridor, a shop, a platform; each one different by its random numbers."""
+"""Places where people go about: a square, a corridor, a shop, a platform, an office; no two are alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from pipeline.simulate.drawn import scenery
+from pipeline.simulate.drawn import furniture, scenery
 from pipeline.simulate.drawn.meshes import box, cylinder, quad
 from pipeline.types import Float32, Float64
 
-PlaceKind = Literal["square", "corridor", "shop", "platform"]
+PlaceKind = Literal["square", "corridor", "shop", "platform", "office"]
 Area = tuple[float, float, float, float]  # left, bottom, right, top in metres
 Mounts = tuple[tuple[float, float, float], ...]
 
@@ -32,6 +32,7 @@ class Place:
     mounts: Mounts  # x, y, height where cameras may hang
     surfaces: Mapping[str, Float32]  # surface -> (N, 9) rows position, normal, tint
     shading: frozenset[str]  # surfaces that throw shadows
+    seats: Float64 = field(default_factory=lambda: np.zeros((0, 4)))  # (C, 4) x, y, heading, height: chairs
 
 
 class Builder:
@@ -41,6 +42,7 @@ class Builder:
         self.rng = rng
         self.rows: dict[str, list[Float32]] = {}
         self.obstacles: list[tuple[float, float, float]] = []
+        self.seats: list[tuple[float, float, float, float]] = []
         self._keep_clear = keep_clear
 
     def add(self, parts: scenery.Parts) -> None:
@@ -57,11 +59,21 @@ class Builder:
         self.add(parts())
         return True
 
+    def add_chair(self, x: float, y: float, heading: float, least_gap_m: float = 0.15) -> None:
+        """A chair at a point, unless it would stand in another thing; cameras may look right at it."""
+        if any(np.hypot(x - ox, y - oy) < 0.32 + r + least_gap_m for ox, oy, r in self.obstacles):
+            return
+        high_m = float(self.rng.uniform(0.42, 0.54))
+        self.add(furniture.put(furniture.chair(self.rng, high_m), x, y, heading))
+        self.seats.append((x, y, heading, high_m))
+        self.obstacles.append((x, y, 0.32))
+
     def place(self, kind: PlaceKind, *, indoor: bool, bounds: Area, gates: Float64, stops: Float64, mounts: Mounts,
               shading: frozenset[str]) -> Place:  # fmt: skip
         surfaces = {surface: np.concatenate(rows) for surface, rows in self.rows.items()}
         obstacles = np.array(self.obstacles, np.float64).reshape(-1, 3)
-        return Place(kind, indoor, bounds, obstacles, gates, stops, mounts, surfaces, shading)
+        seats = np.array(self.seats, np.float64).reshape(-1, 4)
+        return Place(kind, indoor, bounds, obstacles, gates, stops, mounts, surfaces, shading, seats)
 
 
 def build_square(rng: np.random.Generator) -> Place:
@@ -175,11 +187,103 @@ def build_platform(rng: np.random.Generator) -> Place:
                       mounts=mounts, shading=frozenset(make.rows) - {"BRICK", "PLASTER", "POSTER"})  # fmt: skip
 
 
+def build_office(rng: np.random.Generator) -> Place:
+    """An office or laboratory: desks with screens along the walls and in rows, chairs, cupboards, machines."""
+    half, wide, high = float(rng.uniform(3.6, 7.5)), float(rng.uniform(3.0, 5.5)), float(rng.uniform(2.6, 3.3))
+    signs = ((-1, -1), (1, 1), (1, -1), (-1, 1), (0, 1))
+    mounts = tuple(
+        (float(x * (half - 0.3)), float(y * (wide - 0.3)), float(rng.uniform(2.1, high - 0.2))) for x, y in signs
+    )
+    make = Builder(rng, mounts)
+    make.add(scenery.ground(rng, ("TILES", "CARPET", "CONCRETE", "WOOD"), half + 1))
+    make.add(scenery.room(rng, half, wide, high))
+    for side in range(4):
+        _furnish_wall(make, side, half, wide)
+    if wide > 3.8:
+        for x in np.arange(-half + 2.6, half - 2.4, rng.uniform(2.6, 3.6)):
+            if rng.random() < 0.6:
+                _add_desk(make, float(x), float(rng.uniform(-0.8, 0.8)), float(rng.choice([0.0, np.pi])), 1.6)
+    for _ in range(int(rng.integers(2, 9))):
+        x, y = float(rng.uniform(-half + 0.7, half - 0.7)), float(rng.uniform(-wide + 0.7, wide - 0.7))
+        make.add_chair(x, y, float(rng.uniform(-np.pi, np.pi)), 0.4)
+    for _ in range(int(rng.integers(2, 9))):
+        x, y = float(rng.uniform(-half + 0.5, half - 0.5)), float(rng.uniform(-wide + 0.5, wide - 0.5))
+        thing = (furniture.standing_thing, furniture.trolley, furniture.low_thing)[int(rng.integers(3))]
+        if all(np.hypot(x - ox, y - oy) > r + 0.7 for ox, oy, r in make.obstacles):
+            make.add(furniture.put(thing(rng), x, y, float(rng.uniform(-np.pi, np.pi))))
+            make.obstacles.append((x, y, 0.3))
+    gates = _gaps(make, half, wide)
+    stops = np.column_stack([rng.uniform(-half + 1, half - 1, 8), rng.uniform(-wide + 1, wide - 1, 8),
+                             rng.uniform(-np.pi, np.pi, 8)])  # fmt: skip
+    return make.place("office", indoor=True, bounds=(-half, -wide, half, wide), gates=gates, stops=stops,
+                      mounts=mounts, shading=frozenset({"PLAIN", "LEAVES", "GOODS"}))  # fmt: skip
+
+
+def _gaps(make: Builder, half: float, wide: float) -> Float64:
+    """(4, 2) of each wall the point nearest to its middle that has most room before it."""
+    taken = np.array(make.obstacles, np.float64).reshape(-1, 3)
+    gates = []
+    for side in range(4):
+        reach, span = (half, wide) if side % 2 == 0 else (wide, half)
+        out = np.array([np.cos(side * np.pi / 2), np.sin(side * np.pi / 2)])
+        shifts = np.linspace(-span + 1.0, span - 1.0, 25)
+        spots = out * (reach - 0.5) + shifts[:, None] * np.array([-out[1], out[0]])
+        room = (np.hypot(*(spots[:, None] - taken[:, :2]).transpose(2, 0, 1)) - taken[:, 2]).min(axis=1, initial=1.0)
+        gates.append(spots[np.lexsort((np.abs(shifts), -room.clip(max=0.6)))[0]])
+    return np.array(gates)
+
+
+def _furnish_wall(make: Builder, side: int, half: float, wide: float) -> None:
+    """Desks, cupboards, boards and coat stands along one wall, with the way through its middle left free at times."""
+    rng = make.rng
+    inward = (side + 2) * np.pi / 2  # side 0 looks towards -x, 1 to -y, 2 to +x, 3 to +y
+    reach, span = (half, wide) if side % 2 == 0 else (wide, half)
+    out = np.array([np.cos(side * np.pi / 2), np.sin(side * np.pi / 2)])
+    along = np.array([-out[1], out[0]])
+    at = -span + float(rng.uniform(0.3, 1.2))
+    while at < span - 1.0:
+        kind, long = rng.random(), float(rng.uniform(1.2, 1.9))
+        if at + long > span - 0.3:
+            return
+        x, y = (float(v) for v in out * (reach - 0.42) + along * (at + long / 2))
+        if kind < 0.62:
+            _add_desk(make, x, y, inward, long)
+        elif kind < 0.78:
+            back = out * 0.18
+            make.add(furniture.put(furniture.cupboard(rng), x + float(back[0]), y + float(back[1]), inward))
+            make.obstacles.append((x, y, 0.45))
+        elif kind < 0.88:
+            make.add(furniture.put(furniture.standing_thing(rng), x, y, inward))
+            make.obstacles.append((x, y, 0.3))
+        if rng.random() < 0.35:
+            face = out * (reach - 0.02) + along * (at + long / 2)
+            white = rng.random() < 0.6
+            colour = (0.82, 0.83, 0.83) if white else scenery.tint(rng, 0.2, 0.8, 0.2)
+            width = along * float(rng.uniform(0.35, 0.9))
+            board = quad((*face, 1.65), (*width, 0), (0, 0, float(rng.uniform(0.3, 0.55))), colour)
+            make.add([("PLAIN" if white else "POSTER", board)])
+        at += long + float(rng.choice([0.02, 0.02, rng.uniform(0.1, 1.0)]))
+
+
+def _add_desk(make: Builder, x: float, y: float, facing: float, long: float) -> None:
+    """A desk whose working side looks along `facing`, mostly with a chair there, turned anyhow."""
+    rng = make.rng
+    front, along = np.array([np.cos(facing), np.sin(facing)]), np.array([-np.sin(facing), np.cos(facing)])
+    make.add(furniture.put(furniture.desk(rng, long), x, y, facing))
+    spots = [np.array([x, y]) + shift * along for shift in np.arange(-long / 2 + 0.2, long / 2 - 0.1, 0.4)]
+    if rng.random() < 0.8:
+        turn = float(rng.normal(0, 0.4)) if rng.random() < 0.6 else float(rng.uniform(-np.pi, np.pi))
+        chair = np.array([x, y]) + float(rng.uniform(0.62, 0.95)) * front + float(rng.uniform(-0.3, 0.3)) * along
+        make.add_chair(float(chair[0]), float(chair[1]), facing + np.pi + turn)
+    make.obstacles += [(float(a), float(b), 0.35) for a, b in spots]
+
+
 PLACES: dict[PlaceKind, Callable[[np.random.Generator], Place]] = {
     "square": build_square,
     "corridor": build_corridor,
     "shop": build_shop,
     "platform": build_platform,
+    "office": build_office,
 }
 
 

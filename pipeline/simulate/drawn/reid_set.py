@@ -3,16 +3,21 @@
     bbox_train/<person>/<person>C<camera>T<tracklet>F<frame>.jpg
     bbox_test/<person>/...
     info/tracks_train_info.mat, tracks_test_info.mat, query_IDX.mat, train_name.txt, test_name.txt
+    settings.json
 
 People are drawn in groups; a group has its own cameras, each in a place of its own, so camera 1 of one group looks
-at another place than camera 1 of the next. Training and test people never share a group.
+at another place than camera 1 of the next. Training and test people never share a group. A set that ended early, for
+whatever reason, is gone on with by drawing it into the same folder again: only what is missing is drawn.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import shutil
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +26,15 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.settings import Settings
-from pipeline.simulate.drawn.crops import Studio, draw_tracklet, random_stroll
-from pipeline.simulate.drawn.files import new_folder, partial_folder, write_jpeg, write_whole
+from pipeline.simulate.drawn.crops import NobodySeenError, Studio, draw_tracklet, random_stroll
+from pipeline.simulate.drawn.files import (
+    OutputFolderError,
+    new_folder,
+    partial_folder,
+    write_jpeg,
+    write_json,
+    write_whole,
+)
 from pipeline.simulate.drawn.jobs import Progress, run_units, worker_renderer
 from pipeline.simulate.drawn.optics import DrawnCamera
 from pipeline.simulate.drawn.people import Person, random_person
@@ -32,8 +44,12 @@ from pipeline.types import Int64
 
 MOST_CAMERAS = 6  # MARS's names have no room for more
 MOST_PEOPLE = 9999
+SETTINGS = "settings.json"
 _FRAME_PX = (1280, 720)
 _OTHERS = 6
+_SCENE_DRAWS = 10  # of a group, until everybody can be seen by its cameras
+log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"(\d{4})C(\d)T(\d{4})F(\d{3})\.jpg")
 
 
@@ -81,25 +97,71 @@ class GroupUnit:
 def write_reid_set(
     folder: Path, settings: ReidSetSettings, *, processes: int = 1, progress: Progress | None = None
 ) -> tuple[int, bool]:
-    """Draw the set into `folder` (new or empty).
+    """Draw the set into `folder`: new, empty, or with a part of the same set, of which then the rest is drawn.
 
-    -> the number of images, and whether Ctrl-C ended it early (the set is then smaller, but whole). Raises
-    ValueError for more people than MARS can number.
+    -> the number of images, and whether Ctrl-C ended it early (the set is then smaller, but whole). So it is where a
+    group fails, whose error is raised here. Raises ValueError for more people than MARS can number, and
+    OutputFolderError for a folder that holds something else.
     """
     if settings.identities + settings.test_identities > MOST_PEOPLE:
         raise ValueError(f"identities and test_identities: {MOST_PEOPLE} people in all can be numbered, not "
                          f"{settings.identities + settings.test_identities}")  # fmt: skip
-    new_folder(folder)
-    for part in ("bbox_train", "bbox_test", "info"):
-        (folder / part).mkdir()
-    done, interrupted = run_units(
-        GroupUnit(settings, folder), drawing_order(settings.groups), processes=processes, progress=progress
-    )
+    _begin_or_go_on(folder, settings)
+    before = len(finished_groups(folder, settings))
+    missing = [unit for unit in drawing_order(settings.groups) if not _is_finished(folder, settings, unit)]
+
+    def show(done: int, _: int) -> None:
+        if progress:
+            progress(before + done, before + len(missing))
+
     names: dict[str, list[str]] = {"bbox_train": [], "bbox_test": []}
-    for unit, group_names in done.items():
-        names[settings.groups[unit][0]] += group_names
-    write_info(folder / "info", names["bbox_train"], names["bbox_test"])
+    try:
+        _, interrupted = run_units(GroupUnit(settings, folder), missing, processes=processes, progress=show)
+    finally:
+        for unit in finished_groups(folder, settings):
+            names[settings.groups[unit][0]] += group_names(settings, unit)
+        write_info(folder / "info", names["bbox_train"], names["bbox_test"])
     return sum(len(part) for part in names.values()), interrupted
+
+
+def finished_groups(folder: Path, settings: ReidSetSettings) -> list[int]:
+    """Numbers of the groups of which all images are in `folder`, ascending."""
+    return [unit for unit in range(len(settings.groups)) if _is_finished(folder, settings, unit)]
+
+
+def group_names(settings: ReidSetSettings, unit: int) -> list[str]:
+    """The names of a group's images, sorted."""
+    _, first, count = settings.groups[unit]
+    return [
+        f"{pid:04d}C{camera}T{(camera - 1) * settings.tracklets + tracklet:04d}F{frame:03d}.jpg"
+        for pid in range(first, first + count)
+        for camera in range(1, settings.cameras + 1)
+        for tracklet in range(1, settings.tracklets + 1)
+        for frame in range(1, settings.crops + 1)
+    ]
+
+
+def _is_finished(folder: Path, settings: ReidSetSettings, unit: int) -> bool:
+    part = folder / settings.groups[unit][0]
+    return all((part / name[:4] / name).is_file() for name in group_names(settings, unit))
+
+
+def _begin_or_go_on(folder: Path, settings: ReidSetSettings) -> None:
+    """A folder with the parts of a set; one of the same settings loses only what a killed run left half done."""
+    wanted = settings.model_dump(mode="json")
+    if (folder / SETTINGS).is_file():
+        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        differs = [f"{key} {found.get(key)}, not {value}" for key, value in wanted.items() if found.get(key) != value]
+        if differs:
+            raise OutputFolderError(f"{folder} holds a set of other settings ({'; '.join(differs)}); name another "
+                                    "folder, or give the same settings to go on")  # fmt: skip
+        for partial in folder.glob(".partial-*"):
+            shutil.rmtree(partial)
+    else:
+        new_folder(folder)
+        write_json(folder / SETTINGS, wanted)
+    for part in ("bbox_train", "bbox_test", "info"):
+        (folder / part).mkdir(exist_ok=True)
 
 
 def drawing_order(groups: list[tuple[str, int, int]]) -> list[int]:
@@ -110,34 +172,55 @@ def drawing_order(groups: list[tuple[str, int, int]]) -> list[int]:
 
 
 def draw_group(renderer: Renderer, settings: ReidSetSettings, unit: int, folder: Path) -> list[str]:
-    """Draw a group below `folder` -> the names of its images, sorted."""
+    """Draw a group below `folder` -> the names of its images, sorted.
+
+    Where one of its people finds no point that a camera sees, all its places and cameras are drawn anew.
+    """
+    for attempt in range(_SCENE_DRAWS):
+        again = [attempt] if attempt else []
+        try:
+            _draw_group(renderer, settings, unit, folder, np.random.default_rng([settings.seed, unit, 2, *again]))
+        except NobodySeenError as error:
+            log.info("group %d: %s; its places are drawn anew", unit, error)
+        else:
+            return group_names(settings, unit)
+    _, first, count = settings.groups[unit]
+    raise NobodySeenError(
+        f"people {first} to {first + count - 1}: {_SCENE_DRAWS} times a camera saw no point where one of them could "
+        "stand; try another seed, or fewer crops (tracklets are then shorter)"
+    )
+
+
+def _draw_group(
+    renderer: Renderer, settings: ReidSetSettings, unit: int, folder: Path, rng: np.random.Generator
+) -> None:
     part, first, count = settings.groups[unit]
-    rng = np.random.default_rng([settings.seed, unit, 2])
     others = [random_person(rng) for _ in range(_OTHERS)]
     filmed = [_filmed_scene(others[0], settings, rng) for _ in range(settings.cameras)]
-    loaded_others = [(person, renderer.load_person(person)) for person in others]
-    studios = [Studio(renderer.load_place(scene.place), scene.light, camera, loaded_others) for scene, camera in filmed]
-    names = []
-    for pid in range(first, first + count):
-        own = np.random.default_rng([settings.seed, pid, 3])
-        person = random_person(own)
-        loaded = renderer.load_person(person)
-        for camera, studio in enumerate(studios, 1):
-            for tracklet in range(settings.tracklets):
-                crops = draw_tracklet(
-                    renderer, studio, person, loaded, crops=settings.crops,
-                    size_px=(settings.width_px, settings.height_px), rng=own,
-                )  # fmt: skip
-                number = (camera - 1) * settings.tracklets + tracklet + 1
-                for frame, crop in enumerate(crops, 1):
-                    names.append(f"{pid:04d}C{camera}T{number:04d}F{frame:03d}.jpg")
-                    write_jpeg(folder / part / f"{pid:04d}" / names[-1], crop, settings.jpeg_quality)
-        loaded.release()
-    for _, loaded in loaded_others:
-        loaded.release()
-    for studio in studios:
-        studio.place.release()
-    return names
+    with ExitStack() as loaded_things:
+        loaded_others = []
+        for person in others:
+            loaded_others.append((person, renderer.load_person(person)))
+            loaded_things.callback(loaded_others[-1][1].release)
+        studios = []
+        for scene, camera in filmed:
+            studios.append(Studio(renderer.load_place(scene.place), scene.light, camera, loaded_others))
+            loaded_things.callback(studios[-1].place.release)
+        names = iter(group_names(settings, unit))
+        for pid in range(first, first + count):
+            own = np.random.default_rng([settings.seed, pid, 3])
+            person = random_person(own)
+            with ExitStack() as loaded_person:
+                loaded = renderer.load_person(person)
+                loaded_person.callback(loaded.release)
+                for studio in studios:
+                    for _ in range(settings.tracklets):
+                        crops = draw_tracklet(
+                            renderer, studio, person, loaded, crops=settings.crops,
+                            size_px=(settings.width_px, settings.height_px), rng=own,
+                        )  # fmt: skip
+                        for crop in crops:
+                            write_jpeg(folder / part / f"{pid:04d}" / next(names), crop, settings.jpeg_quality)
 
 
 def _filmed_scene(anybody: Person, settings: ReidSetSettings, rng: np.random.Generator) -> tuple[Scene, DrawnCamera]:

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.simulate.drawn.light import Hour, Light, random_hour, random_light
 from pipeline.simulate.drawn.optics import DrawnCamera, SensorLook, camera_at, random_look
 from pipeline.simulate.drawn.people import Person, Posed, pose
-from pipeline.simulate.drawn.places import PLACES, Place, PlaceKind, build_place
+from pipeline.simulate.drawn.places import Place, PlaceKind, build_place
 from pipeline.types import Float64
 
 _TRIES = 60
@@ -18,7 +18,12 @@ _APART_M = 0.55
 _STANDING_SHARE = 0.3
 _PAIR_SHARE = 0.25
 _WALL_M = 0.35
-_KIND_SHARES: dict[PlaceKind, float] = {"square": 0.4, "corridor": 0.18, "shop": 0.18, "platform": 0.24}
+_KIND_SHARES: dict[PlaceKind, float] = {  # an office is drawn where it is asked for
+    "square": 0.4,
+    "corridor": 0.18,
+    "shop": 0.18,
+    "platform": 0.24,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +35,9 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, kind: PlaceKind | None = None, hour: Hour | None = None) -> Scene:
-    """A place of this kind, or of any; outdoors at this hour, or at any."""
-    chosen = kind or list(PLACES)[int(rng.choice(len(PLACES), p=[_KIND_SHARES[k] for k in PLACES]))]
+    """A place of this kind, or of one of the four usual ones; outdoors at this hour, or at any."""
+    kinds = list(_KIND_SHARES)
+    chosen = kind or kinds[int(rng.choice(len(kinds), p=list(_KIND_SHARES.values())))]
     place = build_place(chosen, rng)
     drawn = random_hour(rng, indoor=place.indoor)
     return Scene(place, random_light(drawn if place.indoor or hour is None else hour, rng))

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -14,7 +15,8 @@ import pytest
 
 from pipeline.config import load_cameras
 from pipeline.simulate.drawn import device, jobs
-from pipeline.simulate.drawn.crops import random_stroll
+from pipeline.simulate.drawn import reid_set as sets
+from pipeline.simulate.drawn.crops import NobodySeenError, random_stroll
 from pipeline.simulate.drawn.detection_set import DetectionSetSettings, write_detection_set
 from pipeline.simulate.drawn.device import NoDrawingDeviceError
 from pipeline.simulate.drawn.files import OutputFolderError, new_folder, partial_folder
@@ -22,7 +24,14 @@ from pipeline.simulate.drawn.jobs import run_units
 from pipeline.simulate.drawn.optics import camera_at
 from pipeline.simulate.drawn.people import random_person
 from pipeline.simulate.drawn.places import build_place
-from pipeline.simulate.drawn.reid_set import ReidSetSettings, drawing_order, track_rows, write_info, write_reid_set
+from pipeline.simulate.drawn.reid_set import (
+    ReidSetSettings,
+    draw_group,
+    drawing_order,
+    track_rows,
+    write_info,
+    write_reid_set,
+)
 from pipeline.simulate.drawn.renderer import Renderer
 from pipeline.simulate.drawn.video import VideoSettings, the_moments, the_town, write_video_site
 from pipeline.simulate.drawn.walkers import AWAY
@@ -95,6 +104,64 @@ def test_reid_set_is_read_as_mars(reid_set: Path) -> None:
 def test_the_same_reid_set_has_the_same_bytes(reid_set: Path, tmp_path: Path) -> None:
     write_reid_set(tmp_path, REID)
     assert _digest(tmp_path) == _digest(reid_set)
+
+
+def test_a_set_goes_on_where_it_stopped(reid_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_group = sets.draw_group
+
+    def fails_later(renderer: Renderer, settings: ReidSetSettings, unit: int, folder: Path) -> list[str]:
+        if unit == 1:
+            raise OSError("disk full")
+        return draw_group(renderer, settings, unit, folder)
+
+    monkeypatch.setattr(sets, "draw_group", fails_later)
+    with pytest.raises(OSError, match="disk full"):
+        write_reid_set(tmp_path / "set", REID)
+    part = mars.load(tmp_path / "set", check_counts=False)
+    assert len(part.train) == 4 and not part.query  # the set is whole without the others
+    (tmp_path / "set" / ".partial-00001").mkdir()  # as a killed run leaves it
+    (tmp_path / "set" / "bbox_test" / "0003").mkdir()
+    monkeypatch.setattr(sets, "draw_group", draw_group)
+    shown: list[tuple[int, int]] = []
+    assert write_reid_set(tmp_path / "set", REID, progress=lambda *now: shown.append(now)) == (16, False)
+    assert shown == [(2, 2)]
+    assert _digest(tmp_path / "set") == _digest(reid_set)
+
+
+def test_a_set_of_other_settings_is_not_gone_on_with(reid_set: Path) -> None:
+    with pytest.raises(OutputFolderError, match="seed 5, not 6"):
+        write_reid_set(reid_set, REID.model_copy(update={"seed": 6}))
+
+
+def test_where_somebody_finds_no_place_the_group_is_drawn_anew(
+    renderer: Renderer, reid_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_tracklet, calls = sets.draw_tracklet, iter(range(1000))
+
+    def blind_at_last(*args: Any, **options: Any) -> Any:
+        if next(calls) == 3:  # the last tracklet of the group
+            raise NobodySeenError("a camera of the shop sees no point where somebody could stand")
+        return draw_tracklet(*args, **options)
+
+    monkeypatch.setattr(sets, "draw_tracklet", blind_at_last)
+    names = draw_group(renderer, REID, 0, tmp_path)
+    assert names == sorted(p.name for p in (tmp_path / "bbox_train").glob("*/*.jpg"))
+    assert len(names) == 8
+    differs = [(tmp_path / "bbox_train" / n[:4] / n).read_bytes() != (reid_set / "bbox_train" / n[:4] / n).read_bytes()
+               for n in names]  # fmt: skip
+    assert all(differs)  # other places, also of those who had been drawn
+
+
+def test_after_many_blind_cameras_the_people_are_named(
+    renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(*_: Any, **__: Any) -> Any:
+        raise NobodySeenError("a camera sees nothing")
+
+    monkeypatch.setattr(sets, "draw_tracklet", blind)
+    monkeypatch.setattr(sets, "_SCENE_DRAWS", 2)
+    with pytest.raises(NobodySeenError, match="people 3 to 4: 2 times"):
+        draw_group(renderer, REID, 1, tmp_path)
 
 
 def test_another_seed_is_other_people(reid_set: Path, tmp_path: Path) -> None:
