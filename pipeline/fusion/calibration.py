@@ -68,11 +68,13 @@ class SimilarityCalibration:
         """log p(similarity | same) / p(similarity | different), of the shape of `similarity`, bounded."""
         different = self.different_across if across else self.different_within
         mean, std = self.same.mean, max(self.same.std, 0.5 * different.std)
+        most = max(mean, different.mean)
         if across:
             span = max(0.0, mean - different.mean)
             mean -= max(self.shift.mean, 0.0) * span
             std = max(std, self.shift.std * span)
-        return normal_log_odds(similarity, (mean, std), (different.mean, different.std), self._config.outlier_share)
+        share = self._config.outlier_share
+        return normal_log_odds(similarity, (mean, std), (different.mean, different.std), most, share)
 
     def coherent(self, length: Float64) -> Float64:
         """(E,) what an exemplar's cosines lose since its clips differ by more than those of one person do.
@@ -89,17 +91,23 @@ class SimilarityCalibration:
 
 
 def normal_log_odds(
-    value: Float32 | Float64, same: tuple[float, float], different: tuple[float, float], outlier_share: float
+    value: Float32 | Float64,
+    same: tuple[float, float],
+    different: tuple[float, float],
+    most: float,
+    outlier_share: float,
 ) -> Float64:
     """log p(value | same) / p(value | different) for two normals (mean, std), each mixed with a share of outliers.
 
-    A value above the mean of `same` counts as that mean, one below the mean of `different` as that: more similar
-    than usual is no reason to doubt. The outliers are uniform over [-1, 1] and bound the result at both ends.
+    More similar than usual is no reason to doubt: for `same`, a value above its mean counts as that mean, while it goes
+    on to speak against `different` up to `most`. Values below the mean of `different` count as that mean. The outliers
+    are uniform over [-1, 1] and bound the result at both ends.
     """
-    clipped = np.clip(np.asarray(value, np.float64), min(different[0], same[0]), max(different[0], same[0]))
+    least, usual = min(different[0], same[0]), max(different[0], same[0])
 
-    def density(mean: float, std: float) -> Float64:
+    def density(mean: float, std: float, highest: float) -> Float64:
+        clipped = np.clip(np.asarray(value, np.float64), least, highest)
         bell = np.exp(-0.5 * ((clipped - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
         return np.asarray((1 - outlier_share) * bell + outlier_share * 0.5, np.float64)
 
-    return np.asarray(np.log(density(*same) / density(*different)), np.float64)
+    return np.asarray(np.log(density(*same, usual) / density(*different, max(most, usual))), np.float64)

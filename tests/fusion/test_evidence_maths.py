@@ -99,9 +99,16 @@ def test_running_normal_forgets_its_prior_and_withstands_outliers() -> None:
 
 
 def test_log_odds_of_a_similarity_rise_and_are_bounded_at_both_ends() -> None:
-    odds = normal_log_odds(np.linspace(-1, 1, 201), (0.8, 0.1), (0.45, 0.1), 0.02)
+    odds = normal_log_odds(np.linspace(-1, 1, 201), (0.8, 0.1), (0.45, 0.1), 0.8, 0.02)
     assert (np.diff(odds) >= -1e-12).all() and odds[0] < -3 and odds[-1] > 3
     assert odds[-1] == odds[180] and odds[0] == odds[145 - 1]
+
+
+def test_more_similar_than_a_change_of_camera_lets_expect_speaks_against_somebody_else() -> None:
+    at = np.array([0.7, 0.75, 0.8, 0.9])
+    odds = normal_log_odds(at, (0.7, 0.1), (0.45, 0.1), 0.8, 0.02)
+    assert odds[0] + 0.5 < odds[1] < odds[2] == odds[3]
+    assert (normal_log_odds(at, (0.7, 0.1), (0.45, 0.1), 0.7, 0.02) == odds[0]).all()
 
 
 def test_change_of_camera_lowers_what_is_expected_of_one_person() -> None:
