@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.app import build_nodes
 from pipeline.config import load_cameras, load_pipeline
 from pipeline.evaluation.scores import association_ceiling, score, without_association
 from pipeline.evaluation.tables import TrackTable
@@ -27,6 +26,7 @@ from pipeline.fusion.build import build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.ticks import TickReader
+from pipeline.nodes import build_nodes
 from pipeline.runtime.chain import Tick
 from pipeline.runtime.inline import InlineRunner
 from pipeline.sinks.build import open_sinks

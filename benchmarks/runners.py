@@ -1,6 +1,6 @@
 """How many camera-frames a second each runner moves, what a hop costs, and how it scales.
 
-    python benchmarks/runners.py [--ray] [--seconds 3] [--output FILE.md]
+    python benchmarks/runners.py [--ray] [--seconds 3] [--only QUESTION] [--output FILE.md]
 
 Three questions: one hop of a picture from the source to a stage; 1 to 32 cameras through look, reduce and a joining
 stage; and 1 to 16 workers with a stage that sleeps as if it waited for a GPU, where all should go as fast as one.
@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.runtime.build import build_runner
 from pipeline.runtime.chain import Node
 from pipeline.runtime.config import RuntimeConfig
 
-SLEEP_S = 0.02
+SLEEPS_S = 0.02, 0.1
 ROUNDS = 3
 ORDER = ("inline", "processes", "processes, apart", "ray")
 
@@ -84,7 +85,7 @@ def _group(num_ticks: int, *, height_px: int, width_px: int) -> list:
 def scaling(names: Sequence[str], seconds: float) -> list[list[str]]:
     """Camera-frames a second of 640 × 360 through three stages, by the number of cameras; 2 groups from 2 on."""
     rows = []
-    for num_cameras in (1, 2, 8, 32):
+    for num_cameras in (1, 2, 4, 8, 16, 32):
         groups = min(num_cameras, 2)
         row = [str(num_cameras)]
         for name in names:
@@ -101,16 +102,16 @@ def scaling(names: Sequence[str], seconds: float) -> list[list[str]]:
 def sleeping(names: Sequence[str], seconds: float) -> list[list[str]]:
     """Ticks a second of all workers and the share of what they could do at most."""
     rows = []
-    for workers in (1, 4, 16):
-        row = [str(workers), f"{workers / SLEEP_S:,.0f}"]
+    for sleep_s, workers in product(SLEEPS_S, (1, 4, 16)):
+        row = [f"{workers}, {1000 * sleep_s:.0f} ms", f"{workers / sleep_s:,.0f}"]
         for name in names:
-            nodes = [Node("sleep", partial(Sleeps, SLEEP_S), workers), Node("join", Pass, merges=True)]
+            nodes = [Node("sleep", partial(Sleeps, sleep_s), workers), Node("join", Pass, merges=True)]
 
             def sources(num_ticks: int, workers: int = workers) -> list:
                 return [pictures(s, num_ticks, 1, 360, 640) for s in range(workers)]
 
             fps = rate(name, nodes, sources, workers, seconds)
-            row.append(f"{fps:,.0f} ({fps * SLEEP_S / workers:.0%})")
+            row.append(f"{fps:,.0f} ({fps * sleep_s / workers:.0%})")
         rows.append(row)
     return rows
 
@@ -124,13 +125,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ray", action="store_true", help="also on a private Ray cluster of this machine")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
+    parser.add_argument("--only", choices=("hops", "cameras", "sleep"), help="one of the three questions")
+    parser.add_argument("--runtimes", help=f"of these only, with semicolons between them: {'; '.join(ORDER)}")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     args = parser.parse_args()
-    names = [n for n in ORDER if n != "ray" or args.ray]
+    wanted = args.runtimes.split(";") if args.runtimes else ORDER
+    names = [n for n in ORDER if n in wanted and (n != "ray" or args.ray)]
     if args.ray:
         import ray
 
-        ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=1 << 30)
+        ray.init(
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+            object_store_memory=1 << 30,
+            _system_config={"worker_niceness": 0},  # as a run does
+        )
     machine = f"Python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores"
     parts = [f"{machine}, load average {os.getloadavg()[0]:.1f} before"]
     print(parts[0], flush=True)
@@ -138,11 +148,13 @@ def main() -> None:
         ("One hop of a picture: frames a second, processor time a frame", "picture", hops),
         ("Cameras: camera-frames a second", "cameras", scaling),
         (
-            f"A stage that sleeps {SLEEP_S * 1000:.0f} ms a tick: frames a second, share of the possible",
+            "A stage that sleeps so long a tick: frames a second, share of the possible",
             "workers",
             sleeping,
         ),
     ):
+        if args.only and measure is not {"hops": hops, "cameras": scaling, "sleep": sleeping}[args.only]:
+            continue
         columns = [head, *(["possible"] if measure is sleeping else []), *names]
         parts.append(f"{title}\n\n{table(columns, measure(names, args.seconds))}")
         print(f"\n{parts[-1]}", flush=True)

@@ -15,6 +15,7 @@ from pipeline.commands.mode import Mode
 from pipeline.commands.report import report
 from pipeline.commands.sheet import sheet
 from pipeline.commands.simulate import simulate
+from pipeline.commands.sites import sites
 from pipeline.commands.terminal import EXIT_INTERRUPTED, err, out, reported_errors, say_stopping, set_up_logging
 from pipeline.commands.transitions import transitions
 from pipeline.commands.verify import verify
@@ -43,7 +44,8 @@ Detector and ReID network come with the project. Others are named in pipeline.ya
 
 Every key of cams.yaml and pipeline.yaml is explained in docs/configuration.md. Ctrl-C ends the run
 cleanly: what was read is finished and all files are whole; a second Ctrl-C gives up at once. A run that
-was killed goes on with `--resume DIR`, DIR being its output folder; no row is lost or doubled.
+was killed goes on with `--resume DIR`, DIR being its output folder; no row is lost or doubled. SIGHUP reads
+CAMS again while the run goes: cameras that are new are added, those that are gone removed.
 
 Exit codes: 0 done, 1 a stage or the output failed, 2 bad configuration, 3 no camera could be read,
 130 ended by Ctrl-C.
@@ -100,9 +102,9 @@ def run_command(
 ) -> None:
     set_up_logging(verbose)
     from pipeline.app import run  # the libraries behind it take a moment that `--help` need not
+    from pipeline.asked import resumed_options
     from pipeline.console import Display, print_report
     from pipeline.report import RunOptions
-    from pipeline.resume import resumed_options
 
     where = runtime, workers, ray_address, live_port
     with reported_errors():
@@ -221,3 +223,4 @@ app.command("why")(why)
 app.command("report")(report)
 app.command("sheet")(sheet)
 app.command("forget")(forget)
+app.command("sites")(sites)

@@ -22,6 +22,7 @@ from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.urls import expand_environment, is_stream, mask_credentials
+from pipeline.live.config import LiveConfig
 from pipeline.reid.config import ReidConfig
 from pipeline.runtime.config import RuntimeConfig
 from pipeline.settings import Settings
@@ -177,6 +178,7 @@ class PipelineConfig(Settings):
     fusion: FusionConfig = FusionConfig()
     output: OutputConfig = OutputConfig()
     transport: TransportConfig = TransportConfig()
+    live: LiveConfig = LiveConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,25 @@ def load_cameras(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[t
     if pipeline and not pipeline.is_file():
         raise ConfigError(f"{file.where(('pipeline',))}: pipeline: no such file: {config.pipeline}")
     return tuple(cameras), pipeline
+
+
+def camera_of(
+    entry: Mapping[str, Any], names: Sequence[str], folder: Path, environ: Mapping[str, str] = os.environ
+) -> Camera:
+    """One more camera, beside those called `names`, from an entry as in cams.yaml; paths are relative to `folder`.
+
+    Raises ConfigError.
+    """
+    config = validate(CameraConfig, entry, None)
+    if config.id in names:
+        raise ConfigError(f"id: {config.id!r} is taken; every camera needs an id of its own")
+    for other in config.overlaps:
+        if other not in names:
+            raise ConfigError(f"overlaps: no other camera {other!r}{near_miss(other, names)}")
+    try:
+        return _camera(config, folder, environ)
+    except ValueError as error:
+        raise ConfigError(f"{config.id}: {error}") from error
 
 
 def load_given_travel(path: Path, cameras: Sequence[Camera]) -> tuple[GivenTravel, ...]:

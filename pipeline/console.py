@@ -22,6 +22,7 @@ _STYLES = {
     "ended": "dim",
     "reconnecting": "yellow",
     "failed": "red",
+    "removed": "dim",
 }
 
 
@@ -73,8 +74,9 @@ class _Speed:
         if self._since is None:
             self._since, self._fps = (progress.wall_s, frames), (0.0,) * len(frames)
         elapsed = progress.wall_s - self._since[0]
-        if elapsed >= 2.0 or not any(self._fps):
-            self._fps = tuple((n - m) / max(elapsed, 1e-9) for n, m in zip(frames, self._since[1], strict=True))
+        if elapsed >= 2.0 or not any(self._fps) or len(frames) > len(self._fps):
+            before = (*self._since[1], *frames[len(self._since[1]) :])  # cameras may be added
+            self._fps = tuple((n - m) / max(elapsed, 1e-9) for n, m in zip(frames, before, strict=True))
         if elapsed >= 2.0:
             self._since = (progress.wall_s, frames)
         return self._fps

@@ -15,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import app
 from pipeline.config import Camera, PipelineConfig
 from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.ticks import TickReader
-from pipeline.live.config import LiveConfig
+from pipeline.live.config import live_config
 from pipeline.live.figures import Snapshot
 from pipeline.live.server import LiveServer
-from pipeline.provenance import describe_run
+from pipeline.nodes import PREPARE, build_nodes
+from pipeline.periodic import every
+from pipeline.provenance import RUN_FILE, Ran, describe_run
+from pipeline.reading import STOP_PERIOD_S, by_group, reading, spec_of, ticks_of
 from pipeline.remote import stream_figures
 from pipeline.report import Progress, RunOptions, RunReport
+from pipeline.roster import Roster, reloaded_on_hangup
 from pipeline.runtime.build import Runner, build_runner
 from pipeline.runtime.chain import FLUSH, Node, Tick
 from pipeline.runtime.config import RuntimeConfig
@@ -34,6 +37,7 @@ from pipeline.sinks.run_json import write_json_atomically
 from pipeline.transport.redis_streams import connect
 from pipeline.transport.sinks import TrackletSink
 from pipeline.types import NO_PREVIEW, EmbeddedFrame, FusedFrame, GlobalTracks
+from pipeline.watch import LOOK_PERIOD_S, Watch
 from pipeline.yaml_file import ConfigError
 
 
@@ -78,12 +82,12 @@ def run_edge(
     if options.video:
         raise ConfigError("--video: an edge box knows no identities that could be drawn; leave it out")
     num_shards = edge.runtime.num_shards(len(cameras))
-    nodes = app.build_nodes(cameras, config, edge.base_dir, 0, num_shards)[:3]
+    nodes = build_nodes(cameras, config, edge.base_dir, 0, num_shards)[:3]
     nodes.append(Node("join", JoinStage, merges=True, stateless=True))
     names = [camera.name for camera in cameras]
     started_at, started = datetime.now(UTC), time.perf_counter()
     with ExitStack() as stack:
-        specs = [app._spec(camid, camera) for camid, camera in enumerate(cameras)]
+        specs = [spec_of(camid, camera) for camid, camera in enumerate(cameras)]
         reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds, clock_zero_s=transport.clock_zero_s)
         if reader.clock_zero_s is not None and transport.clock_zero is None:
             raise ConfigError(
@@ -91,10 +95,10 @@ def run_edge(
                 "a start_time; midnight before the first of them will do"
             )
         client = connect(transport.redis)
-        stack.enter_context(app._every(app._STOP_PERIOD_S, lambda: reader.close() if stop() else None))
-        stack.enter_context(app._reading(reader, stop))
+        stack.enter_context(every(STOP_PERIOD_S, lambda: reader.close() if stop() else None))
+        stack.enter_context(reading(reader, stop))
         runner = stack.enter_context(
-            build_runner(edge.runtime, nodes, app._shards(app._ticks(reader), len(cameras), num_shards), app._PREPARE)
+            build_runner(edge.runtime, nodes, by_group(ticks_of(reader), len(cameras), num_shards), PREPARE)
         )
         events = stack.enter_context(_Events(options.output, names))
         sink = TrackletSink(
@@ -107,14 +111,16 @@ def run_edge(
             live=any(locate(camera.source)[0] in LIVE for camera in cameras),
         )
         stack.enter_context(sink)
-        watch = app._Watch(reader, events, show, started)
-        stack.enter_context(app._every(app._LOOK_PERIOD_S, watch.look))
+        watch = Watch(reader, events, show, started)
+        stack.enter_context(every(LOOK_PERIOD_S, watch.look))
 
         def figures() -> Snapshot:
             return replace(watch.figures(runner), streams=(stream_figures("redis", sink.writer),))
 
-        if options.live_port is not None:
-            stack.enter_context(LiveServer(LiveConfig(port=options.live_port), figures, {"stop": asked.set}))
+        roster = Roster(cameras, options.cams, reader, config, edge.base_dir)  # which refuses, and says why
+        stack.enter_context(reloaded_on_hangup(roster))
+        if live := live_config(config.live, options.live_port, edge.base_dir):
+            stack.enter_context(LiveServer(live, figures, {"stop": asked.set}, changes=roster))
         _send_all(runner, sink, watch)
         times = runner.times()
     report = RunReport(
@@ -128,12 +134,13 @@ def run_edge(
         interrupted=stop(),
         notes=_notes(box, sink),
     )
-    payload = describe_run(options, cameras, config, edge.base_dir, started_at, reader.clock_zero_s, report)
-    write_json_atomically(options.output / app.RUN_FILE, payload)
+    ran = Ran(edge.runtime.kind, num_shards, 0, runner.restarts())
+    payload = describe_run(options, cameras, config, edge.base_dir, started_at, reader.clock_zero_s, report, ran=ran)
+    write_json_atomically(options.output / RUN_FILE, payload)
     return report
 
 
-def _send_all(runner: Runner, sink: TrackletSink, watch: app._Watch) -> None:
+def _send_all(runner: Runner, sink: TrackletSink, watch: Watch) -> None:
     for tick in runner:
         if tick.index == FLUSH:
             sink.flush(tick.items)

@@ -32,6 +32,7 @@ from pipeline.sinks.final import (
 from pipeline.sinks.mot import MOT_FOLDER
 from pipeline.sinks.recording import VIDEO_FILE
 from pipeline.sinks.report.page import REPORT_FILE, write_report
+from pipeline.sinks.rotation import period_folders
 from pipeline.types import AnyArray, BoolMask
 
 RUN_FILE = "run.json"
@@ -42,6 +43,10 @@ VECTORS_FILE = "association.npz"
 _IDS = 1 << 44  # more tracks than a camera ever has
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _LEFTOVER = ".forgetting"
+
+
+class NobodyError(OutputError):
+    """Nobody in the run has that number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,19 @@ def forget(folder: Path, global_id: int) -> Forgotten:
     traces += [Trace(path, 1, int(path.exists()), "a picture of people, removed") for path in pictures]
     traces += [trace for trace in (vectors, journal) if trace is not None]
     ids = tuple(sorted(person.ids))
+    traces += [trace for period in period_folders(folder) for trace in _forget_period(period, ids)]
     return Forgotten(ids, len(person.tracklets), tuple(traces), tuple(_left(folder)))
+
+
+def _forget_period(folder: Path, global_ids: Iterable[int]) -> list[Trace]:
+    """The person in the tables of an hour or a day, where numbers that became one later may still be several."""
+    traces: list[Trace] = []
+    for global_id in global_ids:
+        try:
+            traces += forget(folder, global_id).traces
+        except NobodyError:
+            continue
+    return traces
 
 
 def _person(folder: Path, global_id: int) -> _Person:
@@ -135,7 +152,7 @@ def _person(folder: Path, global_id: int) -> _Person:
             ids |= seen
     person = _Person(frozenset(ids), resolve(told), tuple(camids))
     if not person.tracklets:
-        raise OutputError(f"{folder}: nobody has the number {global_id}; identities.csv lists who has one")
+        raise NobodyError(f"{folder}: nobody has the number {global_id}; identities.csv lists who has one")
     return person
 
 
@@ -223,8 +240,9 @@ def _kept_rows(path: Path, person: _Person) -> Iterator[str]:
 
 def _windows(folder: Path) -> Windows:
     """As the run counted people."""
+    run = folder / RUN_FILE if (folder / RUN_FILE).is_file() else folder.parent / RUN_FILE  # of a period: the whole's
     try:
-        output = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["config"]["output"]
+        output = json.loads(run.read_text(encoding="utf-8"))["config"]["output"]
         return Windows(float(output["count_window_s"]), float(output["visit_gap_s"]))
     except (OSError, ValueError, KeyError, TypeError):
         return WINDOWS
@@ -297,7 +315,10 @@ def _hits(path: Path, person: _Person) -> int:
 
 def _left(folder: Path) -> Iterator[tuple[Path, str]]:
     known = {*_texts(folder), folder / VECTORS_FILE, *(folder / name for name in _ABOUT_NOBODY)}
+    periods = set(period_folders(folder))
     for path in _walk(folder):
+        if periods & set(path.parents):
+            continue
         if path == folder / VIDEO_FILE:
             yield path, "shows the person: a film can not be edited; delete it, or run again without --video"
         elif path not in known and path.parent != folder / JOURNAL_FOLDER:

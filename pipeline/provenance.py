@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,9 @@ from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.urls import mask_credentials
 from pipeline.reid.build import model_path as embedder_path
 from pipeline.report import RunOptions, RunReport
+from pipeline.runtime.chain import Restart
 
+RUN_FILE = "run.json"
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -31,6 +34,16 @@ _PACKAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run came to its end: where its stages were, and how often it was gone on with after a crash."""
+
+    runtime: str
+    workers: int
+    num_resumes: int
+    restarts: tuple[Restart, ...]
+
+
 def describe_run(
     options: RunOptions,
     cameras: tuple[Camera, ...],
@@ -39,6 +52,8 @@ def describe_run(
     started_at: datetime,
     clock_zero_s: float | None,
     report: RunReport,
+    *,
+    ran: Ran | None = None,
 ) -> dict[str, Any]:
     """The content of run.json."""
     overlaps = overlapping_pairs(cameras)
@@ -50,6 +65,7 @@ def describe_run(
         "started_at": started_at.isoformat(),
         "wall_s": round(report.wall_s, 3),
         "interrupted": report.interrupted,
+        **({} if ran is None else {"runtime": asdict(ran)}),
         "clock_zero_s": clock_zero_s,
         "cams": str(options.cams),
         "settings": [mask_credentials(setting) for setting in options.settings],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pipeline.config import Camera, PipelineConfig
 from pipeline.ingest.spec import CameraSpec
@@ -14,11 +14,10 @@ from pipeline.ingest.ticks import TickReader
 from pipeline.live.figures import StreamFigures
 from pipeline.reid.build import build_embedder
 from pipeline.runtime.chain import FLUSH
-from pipeline.sinks.sink import Sink
 from pipeline.transport.boxes import BoxReader
 from pipeline.transport.config import TransportConfig, box_of
 from pipeline.transport.redis_streams import StreamWriter, connect
-from pipeline.transport.sinks import EventSink
+from pipeline.transport.sinks import EventSink, Writer
 from pipeline.types import FusedFrame
 from pipeline.yaml_file import ConfigError
 
@@ -56,21 +55,26 @@ def open_reader(
 class Senders:
     """The sinks that send events elsewhere, as one."""
 
-    def __init__(self, sinks: Sequence[tuple[str, Sink, StreamWriter]]) -> None:
+    def __init__(self, sinks: Sequence[tuple[str, EventSink]]) -> None:
         self._sinks = tuple(sinks)
         self._stack = ExitStack()
 
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """Send the events of one tick. Raises TransportError where a server refuses them."""
-        for _, sink, _ in self._sinks:
+        for _, sink in self._sinks:
             sink.write(frames)
 
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """The cameras of the run have changed; names by camid."""
+        for _, sink in self._sinks:
+            sink.follow(camera_names)
+
     def figures(self) -> tuple[StreamFigures, ...]:
-        return tuple(stream_figures(name, writer) for name, _, writer in self._sinks)
+        return tuple(stream_figures(name, sink.writer) for name, sink in self._sinks)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for _, sink, _ in self._sinks:
+            for _, sink in self._sinks:
                 stack.enter_context(sink)
             self._stack = stack.pop_all()
         return self
@@ -83,10 +87,12 @@ class Senders:
 
 def open_senders(config: TransportConfig, camera_names: Sequence[str], clock_zero_s: float | None) -> Senders:
     """What `transport.sinks` names, for a run that fuses. Raises ValueError where a client is missing."""
-    return Senders([SENDERS[name](config, camera_names, clock_zero_s) for name in config.sinks])
+    return Senders(
+        [(name, EventSink(WRITERS[name](config), camera_names, clock_zero_s=clock_zero_s)) for name in config.sinks]
+    )
 
 
-def stream_figures(name: str, writer: StreamWriter) -> StreamFigures:
+def stream_figures(name: str, writer: Writer) -> StreamFigures:
     """What a sender has done so far."""
     return StreamFigures(
         name,
@@ -108,11 +114,20 @@ def box_figures(reader: Reader) -> tuple[StreamFigures, ...]:
     )
 
 
-def _redis(
-    config: TransportConfig, camera_names: Sequence[str], clock_zero_s: float | None
-) -> tuple[str, Sink, StreamWriter]:
-    sink = EventSink(connect(config.redis), config.redis, camera_names, clock_zero_s=clock_zero_s)
-    return "redis", sink, sink.writer
+def _redis(config: TransportConfig) -> Writer:
+    return StreamWriter(connect(config.redis), config.redis.event_stream, config.redis)
 
 
-SENDERS: dict[str, Callable[..., tuple[str, Sink, Any]]] = {"redis": _redis}
+def _mqtt(config: TransportConfig) -> Writer:
+    from pipeline.transport.mqtt import MqttWriter
+
+    return MqttWriter(config.mqtt)
+
+
+def _kafka(config: TransportConfig) -> Writer:
+    from pipeline.transport.kafka import KafkaWriter
+
+    return KafkaWriter(config.kafka)
+
+
+WRITERS: dict[str, Callable[[TransportConfig], Writer]] = {"redis": _redis, "mqtt": _mqtt, "kafka": _kafka}

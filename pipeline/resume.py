@@ -1,27 +1,19 @@
-"""`--resume DIR`: what a run is that goes on after a crash, and how the cameras are read on."""
+"""`--resume DIR`: how a run goes on after a crash, and how its cameras are read on."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import numpy as np
-
+from pipeline.asked import asked_of, facts_of, is_live
 from pipeline.config import Camera, PipelineConfig
-from pipeline.detect.build import model_hash
-from pipeline.detect.build import model_path as detector_path
-from pipeline.ingest.build import LIVE, locate
-from pipeline.ingest.urls import mask_credentials
-from pipeline.reid.build import model_path as embedder_path
+from pipeline.ingest.spec import CameraSpec
 from pipeline.report import RunOptions
 from pipeline.run_journal import (
     BEFORE_ALL,
@@ -29,8 +21,6 @@ from pipeline.run_journal import (
     Checkpoint,
     ResumeError,
     RunJournal,
-    asked_before,
-    flat,
     refuse_other,
     with_states,
 )
@@ -41,87 +31,12 @@ from pipeline.types import Frame
 
 log = logging.getLogger(__name__)
 
-_NO_MATTER = (
-    *("detect.threads", "reid.threads", "ingest.decode_threads", "ingest.buffer_frames"),
-    *("output.journal", "output.snapshot_s", "output.report"),
-)  # settings that change nothing in the tables
-
 
 class Clocked(Protocol):
     """What reads the cameras."""
 
     clock_zero_s: float | None
     tick_s: float
-
-
-def resumed_options(
-    folder: Path,
-    *,
-    cams: Path | None,
-    config: Path | None,
-    settings: tuple[str, ...],
-    video: bool,
-    where: tuple[str, int | None, str | None, int | None],
-) -> RunOptions:
-    """What `--resume folder` stands for: what that run was asked for, unless it is given anew. where: runtime, workers,
-    ray_address and live_port, which may be others than they were. Raises ResumeError and JournalError."""
-    command = asked_before(folder).command
-    config = config or (Path(command["config"]) if command["config"] and cams is None else None)
-    cams = cams or Path(command["cams"])
-    settings, video = settings or tuple(command["settings"]), video or command["video"]
-    return RunOptions(cams, folder, config, settings, video, command["max_seconds"], *where, resume=True)
-
-
-def asked_of(options: RunOptions, cameras: Sequence[Camera], config: PipelineConfig, base_dir: Path) -> Asked:
-    """What the results of a run depend on."""
-    command = {
-        "cams": str(options.cams.resolve()),
-        "config": str(options.config.resolve()) if options.config else None,
-        "settings": [text for text in options.settings if mask_credentials(text) == text],  # others are given anew
-        "video": options.video,
-        "max_seconds": options.max_seconds,
-    }
-    facts = flat("max_seconds", options.max_seconds) | flat("video", options.video)
-    for part, settings in config.model_dump(mode="json").items():
-        facts |= flat(part, settings)
-    for name, path in (
-        ("detect", detector_path(config.detect, base_dir)),
-        ("reid", embedder_path(config.reid, base_dir)),
-    ):
-        with suppress(ValueError, OSError):  # a model that is missing is the stage's to report
-            facts[f"{name}.model (content)"] = model_hash(path) if path else "built in"
-    for camera in cameras:
-        facts |= flat(f"cameras[{camera.name}]", _camera_facts(camera))
-    facts["cameras"] = ", ".join(camera.name for camera in cameras)
-    return Asked(
-        command, {name: mask_credentials(text) for name, text in sorted(facts.items()) if name not in _NO_MATTER}
-    )
-
-
-def _camera_facts(camera: Camera) -> dict[str, object]:
-    ground = camera.ground
-    shape = hashlib.sha256()
-    for part in () if ground is None else (ground.image_to_ground, ground.intrinsic, ground.distortion):
-        shape.update(np.ascontiguousarray(part, np.float64).tobytes())
-    facts: dict[str, object] = {
-        "source": camera.source,
-        "start_time": camera.start_time_s,
-        "offset_s": camera.offset_s,
-        "fps": camera.fps,
-        "crop": camera.crop,
-        "regions": json.dumps(camera.regions.model_dump(mode="json")),
-        "overlaps": camera.overlaps,
-        "calibration": shape.hexdigest()[:16] if ground is not None else None,
-    }
-    path = Path(camera.source)
-    if not is_live(camera) and path.is_file():
-        facts["source (bytes)"] = path.stat().st_size
-    return facts
-
-
-def is_live(camera: Camera) -> bool:
-    """Whether the camera shows the present, and can not be read again."""
-    return locate(camera.source)[0] in LIVE
 
 
 def checkpoint_of(journal: RunJournal, asked: Asked, cameras: Sequence[Camera], config: PipelineConfig) -> Checkpoint:
@@ -163,6 +78,13 @@ def journaled(
     missed = set(behind)
     for tick in ticks:
         if tick.index <= after:
+            for frame in tick.items:
+                if frame.camid not in live and _differs(frame, last.get(frame.camid)):
+                    raise ResumeError(
+                        f"--resume: frame {frame.frame_idx} of camera number {frame.camid + 1} is of "
+                        f"{frame.time_s:.3f} s and was of {last[frame.camid][1]:.3f} s: the recording is another one; "
+                        "put it back, or start the run anew without --resume"
+                    )
             continue
         frames: tuple[Frame, ...] = tick.items
         if behind:
@@ -173,6 +95,11 @@ def journaled(
                     gap(frame.camid, last[frame.camid][1], frame.time_s)
         marks = journal.mark(tick.index, ((f.camid, f.frame_idx, f.time_s) for f in frames))
         yield Tick(tick.shard, tick.index, (*frames, *marks))
+
+
+def _differs(frame: Frame, last: tuple[int, float] | None) -> bool:
+    """Whether a frame that was the last when the state was saved has another time now."""
+    return last is not None and frame.frame_idx == last[0] and frame.time_s != last[1]
 
 
 def parted(items: Sequence[Any]) -> tuple[tuple[Any, ...], Mark | None]:
@@ -231,6 +158,8 @@ class Keeper:
         asked = asked_of(options, cameras, config, base_dir)
         journal = RunJournal(options.output, asked, config.output.snapshot_s)
         try:
+            if options.resume and journal.last()[1] is None:
+                remove_partials(options.output)  # as that run was about to
             checkpoint = checkpoint_of(journal, asked, cameras, config) if options.resume else None
             if options.resume:
                 _keep_video(options.output)
@@ -253,6 +182,21 @@ class Keeper:
         return self._journal is not None
 
     @property
+    def journal(self) -> tuple[int, float | None] | None:
+        """Bytes of the journal, and seconds since a state was saved; None without a journal."""
+        return None if self._journal is None else (self._journal.num_bytes, self._journal.age_s)
+
+    def follow(self, cameras: Sequence[Camera], roster: Mapping[str, Any]) -> None:
+        """The cameras of the run are these from now on, by camid; `roster` is kept for `roster_before`. From any
+        thread, before the first tick for which it counts: who goes on from an earlier one is told of the change anew.
+        """
+        if self._journal is not None:
+            asked = self._journal.asked
+            facts = {name: text for name, text in asked.facts.items() if not name.startswith("cameras")}
+            command = {**asked.command, "roster": dict(roster)}
+            self._journal.asked = Asked(command, facts | facts_of(cameras))
+
+    @property
     def num_resumes(self) -> int:
         return self.checkpoint.num_resumes + 1 if self.checkpoint else 0
 
@@ -268,6 +212,19 @@ class Keeper:
     def nodes(self, nodes: Sequence[Node], num_cameras: int) -> list[Node]:
         """The nodes, with what they remember of the run that is gone on with."""
         return with_states(nodes, self.checkpoint.states, num_cameras) if self.checkpoint else list(nodes)
+
+    def specs(self, specs: Sequence[CameraSpec]) -> list[CameraSpec]:
+        """How the cameras are read: what has been seen of recordings need not be decoded again, unless some of it was
+        damaged, as only decoding tells."""
+        if self.checkpoint is None:
+            return list(specs)
+        last, broken = self.checkpoint.frames, self.checkpoint.watch.get("broken", {})
+        return [
+            replace(spec, num_passed=last[spec.camid][0] + 1)
+            if spec.camid in self.recordings and spec.camid in last and broken.get(spec.name) == 0
+            else spec
+            for spec in specs
+        ]
 
     def ticks(self, ticks: Iterable[Tick]) -> Iterable[Tick]:
         """The ticks that are to be worked on."""

@@ -76,13 +76,14 @@ class RunJournal:
     def __init__(self, folder: Path, asked: Asked, snapshot_s: float, *, disk: Disk | None = None) -> None:
         """folder: the run's output folder. Raises JournalError where another process has the journal."""
         self._path = folder / JOURNAL_FOLDER
-        self._asked = asked
+        self.asked = asked  # for the states that are saved from now on
         self._snapshot_s = snapshot_s
         try:
             self._journal = Journal(self._path, _CONFIG, disk)
         except OSError as error:
             raise output_error(self._path, error) from error
         self._due_s = time.monotonic() + snapshot_s
+        self._saved_s: float | None = None  # time.monotonic() of the last saved state
         self._frames: dict[int, tuple[int, float]] = {}
         self._marked: dict[int, dict[int, tuple[int, float]]] = {}
 
@@ -119,14 +120,23 @@ class RunJournal:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Go on from here after a crash. Raises OutputError."""
-        document = {**_head(self._asked), "finished": False, "checkpoint": asdict(checkpoint)}
+        document = {**_head(self.asked), "finished": False, "checkpoint": asdict(checkpoint)}
         started_s = time.perf_counter()
         size = self._snapshot(document)
         log.info("state saved: %.1f MB in %.0f ms", size / 1e6, 1e3 * (time.perf_counter() - started_s))
 
+    @property
+    def num_bytes(self) -> int:
+        return self._journal.num_bytes
+
+    @property
+    def age_s(self) -> float | None:
+        """Since a state was saved, None before the first."""
+        return None if self._saved_s is None else time.monotonic() - self._saved_s
+
     def finish(self) -> None:
         """The run's results are whole: what was needed to go on is removed. Raises OutputError."""
-        self._snapshot({**_head(self._asked), "finished": True})
+        self._snapshot({**_head(self.asked), "finished": True})
 
     def _snapshot(self, document: Mapping[str, Any]) -> int:
         data = save_state(dict(document))
@@ -136,6 +146,7 @@ class RunJournal:
             self._journal.retain(now_s)
         except OSError as error:
             raise output_error(self._path, error) from error
+        self._saved_s = time.monotonic()
         return len(data)
 
     def last(self) -> tuple[Asked, Checkpoint | None]:

@@ -6,14 +6,15 @@ Each factory is a small frozen value that can be pickled and builds its stage wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.detect.build import build_detector
+from pipeline.detect.build import build_detector, depends_on_cameras
 from pipeline.detect.config import DetectConfig
 from pipeline.detect.detector import Detector
 from pipeline.fusion.build import TravelMemory, build_fuser
@@ -21,12 +22,12 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import Fuser
 from pipeline.fusion.reorder import Reorder
 from pipeline.fusion.travel import GivenTravel
-from pipeline.geometry.boxes import foot_point, in_polygon
 from pipeline.geometry.camera import GroundCamera
 from pipeline.reid.build import build_embedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
 from pipeline.saved_state import load_state, save_state
+from pipeline.site import Region, Site
 from pipeline.track.build import build_clip_collector, build_tracker, restore_tracker
 from pipeline.track.camera_motion import CameraMotion
 from pipeline.track.clips import ClipCollector
@@ -37,9 +38,7 @@ from pipeline.types import (
     NO_PREVIEW,
     Clips,
     DetectedFrame,
-    Detections,
     EmbeddedFrame,
-    Float64,
     Frame,
     FusedFrame,
     Int64,
@@ -55,32 +54,28 @@ _TRACK_STATE = *_VALUES, "pipeline.track."  # modules whose objects make up what
 _FUSE_STATE = *_VALUES, "pipeline.fusion."
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Where in a camera's picture people count: inside any `keep` polygon (or none given) and in no `ignore` one."""
-
-    keep: tuple[Float64, ...] = ()  # each (P, 2) px
-    ignore: tuple[Float64, ...] = ()
-
-    def filter(self, detections: Detections) -> Detections:
-        """The detections whose foot point counts."""
-        if not (self.keep or self.ignore) or not len(detections):
-            return detections
-        feet = foot_point(detections.xyxy)
-        kept = np.zeros(len(feet), np.bool_) if self.keep else np.ones(len(feet), np.bool_)
-        for polygon in self.keep:
-            kept |= in_polygon(feet, polygon)
-        for polygon in self.ignore:
-            kept &= ~in_polygon(feet, polygon)
-        return detections[kept]
-
-
 class DetectStage:
     """Frame -> DetectedFrame, one batch per tick."""
 
-    def __init__(self, detector: Detector, regions: Sequence[Region]) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        regions: Sequence[Region],
+        rebuild: Callable[[Sequence[str]], Detector] | None = None,
+    ) -> None:
+        """rebuild: makes the detector for other cameras (names by camid), where it depends on them."""
         self._detector = detector
         self._regions = tuple(regions)
+        self._rebuild = rebuild
+        self._version = 0
+
+    def follow(self, site: Site) -> tuple[DetectedFrame, ...]:
+        """The cameras of the run are these from now on."""
+        if site.version > self._version:
+            self._version, self._regions = site.version, site.regions
+            if self._rebuild is not None:
+                self._detector = self._rebuild(site.names)
+        return ()
 
     def __call__(self, items: Sequence[Frame]) -> list[DetectedFrame]:
         found = self._detector.detect(items)
@@ -104,6 +99,7 @@ class _Camera:
     live: Int64
     frame_idx: int
     time_s: float
+    epoch: int = 0  # of `Site`
 
 
 class TrackStage:
@@ -125,10 +121,34 @@ class TrackStage:
         self._input_hw = input_hw
         self._grounds = tuple(grounds)
         self._preview_px = preview_px
+        self._version = 0
+        self._epochs: tuple[int, ...] = ()
         self._cameras: dict[int, _Camera] = {}
 
     def __call__(self, items: Sequence[DetectedFrame]) -> list[TrackedFrame]:
         return [self._track(item) for item in items]
+
+    def follow(self, site: Site) -> list[TrackedFrame]:
+        """The cameras of the run are these from now on. A frame for each that has gone ends its tracks; should it come
+        back, its tracks are numbered on."""
+        if site.version <= self._version:
+            return []
+        self._version, self._grounds, self._epochs = site.version, site.grounds, site.epochs
+        farewell = []
+        for camid, camera in sorted(self._cameras.items()):
+            if camera.epoch == site.epochs[camid]:
+                continue
+            clips = camera.collector.finish(camera.live)
+            farewell.append(self._message(camid, camera, Tracks.empty(), clips, camera.live, (NO_PREVIEW, 1.0)))
+            anew = self._new_camera(camid)
+            number_on = {**anew.tracker.state(), "next_id": camera.tracker.state()["next_id"]}
+            self._cameras[camid] = replace(
+                anew,
+                tracker=restore_tracker(self._track_config, number_on),
+                frame_idx=camera.frame_idx,
+                time_s=camera.time_s,
+            )
+        return farewell
 
     def flush(self) -> list[TrackedFrame]:
         """The last clips of all tracks that are still open, one frame without tracks per camera."""
@@ -149,6 +169,7 @@ class TrackStage:
                     camera.live,
                     camera.frame_idx,
                     camera.time_s,
+                    camera.epoch,
                 )
             )
             for camid, camera in self._cameras.items()
@@ -157,7 +178,7 @@ class TrackStage:
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Go on as the stage did whose `state()` this was. Raises StateError."""
         for camid, data in state.items():
-            tracker, collector, motion, live, frame_idx, time_s = load_state(data, _TRACK_STATE)
+            tracker, collector, motion, live, frame_idx, time_s, epoch = load_state(data, _TRACK_STATE)
             self._cameras[camid] = replace(
                 self._new_camera(camid),
                 tracker=restore_tracker(self._track_config, tracker),
@@ -166,6 +187,7 @@ class TrackStage:
                 live=live,
                 frame_idx=frame_idx,
                 time_s=time_s,
+                epoch=epoch,
             )
 
     def _track(self, item: DetectedFrame) -> TrackedFrame:
@@ -184,7 +206,8 @@ class TrackStage:
 
     def _new_camera(self, camid: int) -> _Camera:
         collector = build_clip_collector(self._clip_config, self._clip_length, self._input_hw)
-        ground = self._grounds[camid] if self._track_config.ground_gate else None
+        known = camid < len(self._grounds)  # a restored worker is told of new cameras with the next tick
+        ground = self._grounds[camid] if self._track_config.ground_gate and known else None
         motion = CameraMotion() if self._track_config.camera_motion else None
         return _Camera(
             build_tracker(self._track_config),
@@ -194,6 +217,7 @@ class TrackStage:
             live=np.zeros(0, np.int64),
             frame_idx=0,
             time_s=0,
+            epoch=self._epochs[camid] if camid < len(self._epochs) else 0,
         )
 
     @staticmethod
@@ -264,6 +288,10 @@ class Ending:
     camera_names: tuple[str, ...]
     folder: Path
 
+    def follow(self, site: Site) -> Ending:
+        self.memory.follow(site.names)
+        return replace(self, camera_names=site.names)
+
     def save(self, fuser: Fuser) -> None:
         """What was learned is worth a warning, but not the results of the run."""
         try:
@@ -285,11 +313,27 @@ class FuseStage:
         self._fuser = fuser
         self._reorder = reorder
         self._ending = ending
+        self._version = 0
+
+    def follow(self, site: Site) -> tuple[FusedFrame, ...]:
+        """The cameras of the run are these from now on."""
+        if site.version > self._version:
+            self._version = site.version
+            self._fuser.follow(site.grounds, site.overlaps, site.given)
+            if self._reorder is not None:
+                self._reorder.follow(site.names)
+            if self._ending is not None:
+                self._ending = self._ending.follow(site)
+        return ()
 
     def __call__(self, items: Sequence[EmbeddedFrame]) -> list[FusedFrame]:
         if self._reorder is None:
             return self._fuser.step(items)
         return [fused for tick in self._reorder.add(items) for fused in self._fuser.step(tick)]
+
+    def sizes(self) -> dict[str, int]:
+        """How much is kept at this moment."""
+        return {**self._fuser.sizes(), "frames_reordered": len(self._reorder) if self._reorder else 0}
 
     def flush(self) -> list[FusedFrame]:
         rest = self._reorder.flush() if self._reorder else []
@@ -301,11 +345,11 @@ class FuseStage:
     def state(self) -> bytes:
         """All that is remembered: identities, what was learned, frames that wait."""
         memory = self._ending.memory if self._ending else None
-        return save_state((self._fuser, self._reorder, memory))
+        return save_state((self._fuser, self._reorder, memory, self._version))
 
     def restore(self, state: bytes) -> None:
         """Go on as the stage did whose `state()` this was. Raises StateError."""
-        self._fuser, self._reorder, memory = load_state(state, _FUSE_STATE)
+        self._fuser, self._reorder, memory, self._version = load_state(state, _FUSE_STATE)
         if self._ending is not None:
             self._ending = replace(self._ending, memory=memory)
 
@@ -318,7 +362,9 @@ class DetectFactory:
     base_dir: Path
 
     def __call__(self) -> DetectStage:
-        return DetectStage(build_detector(self.config, self.camera_names, self.base_dir), self.regions)
+        rebuild = partial(build_detector, self.config, base_dir=self.base_dir)
+        by_camera = depends_on_cameras(self.config, self.base_dir)
+        return DetectStage(rebuild(self.camera_names), self.regions, rebuild if by_camera else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.app import floor_bounds
 from pipeline.config import Camera, Regions
+from pipeline.floor_bounds import floor_bounds
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.status import CameraStatus
 from pipeline.summary import summarize

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.app import run
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.config import camera_of, load_cameras, load_pipeline
+from pipeline.ingest.urls import mask_credentials
 from pipeline.live.config import LiveConfig
 from pipeline.live.figures import CameraFigures, Snapshot
 from pipeline.live.server import LiveServer
@@ -143,16 +144,32 @@ def test_an_address_that_stands_at_any_key_is_not_shown_by_the_error(
     assert len(errors) >= 4 and SECRET not in "".join(errors)
 
 
-@settings(max_examples=60, deadline=None)
-@given(addresses("10.0.0.9:6379"))
-def test_what_is_written_of_the_configuration_holds_no_password_of_redis(url: str) -> None:
-    url = "redis" + url[url.index("://") :]
-    config = load_pipeline(None, [f"transport.redis.url={yaml.safe_dump(url, default_style=chr(34), width=10**6)}"])
-    assert config.transport.redis.url == url
+@pytest.mark.parametrize("kind", ["redis", "mqtt", "kafka"])
+@settings(max_examples=40, deadline=None)
+@given(url=addresses("10.0.0.9:6379"))
+def test_what_is_written_of_the_configuration_holds_no_password_of_a_server(kind: str, url: str) -> None:
+    url = kind + url[url.index("://") :]
+    key = f"transport.{kind}.url"
+    config = load_pipeline(None, [f"{key}={yaml.safe_dump(url, default_style=chr(34), width=10**6)}"])
+    part = getattr(config.transport, kind)
+    assert part.url == url
     report = RunReport((), (), 0, 0, 1.0, (), Path("out"), False)
-    options = RunOptions(Path("cams.yaml"), Path("out"), settings=(f"transport.redis.url={url}",))
+    options = RunOptions(Path("cams.yaml"), Path("out"), settings=(f"{key}={url}",))
     content = json.dumps(describe_run(options, (), config, Path(), datetime.now(UTC), None, report))
-    assert SECRET not in content + repr(config) + repr(config.transport) + str(config.transport.redis)
+    assert SECRET not in content + repr(config) + repr(config.transport) + str(part)
+
+
+@settings(max_examples=30, deadline=None)
+@given(url=addresses())
+def test_an_entry_that_is_sent_over_http_is_refused_without_its_secrets(url: str) -> None:
+    told = []
+    wrong: list[dict[str, object]] = [{"id": "a", "source": url, key: url} for key in ("crop", "fps", "regions", url)]
+    for entry in (*wrong, {"id": url, "source": [url]}, {"id": "a", "source": url, "overlaps": [url]}):
+        try:
+            camera_of(entry, ["b"], Path())
+        except ConfigError as error:
+            told.append(mask_credentials(str(error)))  # as the one who answers does
+    assert len(told) >= 5 and SECRET not in "".join(told)
 
 
 def test_a_stream_that_answers_with_nonsense_is_not_told_with_its_password(tmp_path: Path, shown) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 from pipeline.detect.config import DetectConfig
 from pipeline.fusion.config import FusionConfig
 from pipeline.reid.config import ReidConfig
+from pipeline.site import Region
 from pipeline.stages import (
     DetectFactory,
     DetectStage,
     EmbedFactory,
     FuseFactory,
-    Region,
     TrackFactory,
     TrackStage,
     join_clips,

@@ -123,6 +123,7 @@ def reid(
         python -m pipeline simulate reid --identities 1000 --output data/drawn_mars
 
     docs/simulation-people.md shows how to train on it: for `reid_train` it is MARS with other counts.
+    Ended early, by Ctrl-C or a fault? The same command goes on where it stopped.
     """
     set_up_logging(False)
     with reported_errors():

@@ -30,6 +30,11 @@ def build_detector(config: DetectConfig, camera_names: Sequence[str], base_dir: 
     return DETECTORS[kind](config, camera_names, base_dir)
 
 
+def depends_on_cameras(config: DetectConfig, base_dir: Path) -> bool:
+    """Whether the detector is made of files of each camera, and has to be made anew when there are others."""
+    return (_kind(config, base_dir) if config.kind == "auto" else config.kind) == "from_file"
+
+
 def model_path(config: DetectConfig, base_dir: Path) -> Path | None:
     """The file or folder `detect.model` names, or None where it is none (a model name, a pattern, nothing)."""
     if config.model == BUNDLED:

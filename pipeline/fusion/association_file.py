@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.learned_floor import LearnedFloor
 from pipeline.fusion.tracklet_record import TrackletRecord, parts_of
+from pipeline.fusion.zones import NUM_ZONES
 
 KNOWN_FILE = "association.json"
 TRACKLETS_FILE = "association.npz"
@@ -29,21 +30,22 @@ VERSION = 1
 _NORMALS = ("different_within", "different_across", "same", "shift")
 _DIGITS = 6
 
+Knowledge: TypeAlias = tuple[dict[str, Any], dict[str, np.ndarray]]  # of association.json, of association.npz
+
 
 class AssociationFileError(ValueError):
     """A file of what the association knew that can not be used."""
 
 
-def save_association(
-    folder: Path,
+def knowledge(
     cameras: Sequence[str],
     *,
     calibration: SimilarityCalibration,
     threshold: float,
     learned_floor: LearnedFloor,
     record: TrackletRecord,
-) -> None:
-    """Write both files under the cameras' names; each appears whole or not at all. Raises OSError."""
+) -> Knowledge:
+    """The content of both files under the cameras' names."""
     similarity = {
         name: {"mean": round(normal.mean, _DIGITS), "std": round(normal.std, _DIGITS)}
         for name, normal in ((name, getattr(calibration, name)) for name in _NORMALS)
@@ -56,12 +58,62 @@ def save_association(
         "similarity": similarity,
         "learned_floor": learned_floors(learned_floor, cameras),
     }
+    return document, record.arrays()
+
+
+def write_knowledge(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write both files; each appears whole or not at all. Raises OSError."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     _whole(folder / KNOWN_FILE, lambda path: path.write_text(text, encoding="utf-8"))
-    if len(record):
-        _whole(folder / TRACKLETS_FILE, lambda path: _save_arrays(path, record.arrays()))
+    if len(arrays["name"]):
+        _whole(folder / TRACKLETS_FILE, lambda path: _save_arrays(path, arrays))
     else:
         (folder / TRACKLETS_FILE).unlink(missing_ok=True)  # of an earlier run
+
+
+def merged_knowledge(
+    told: Mapping[str, Knowledge], cameras: Sequence[str], camids: Mapping[str, tuple[Sequence[int], frozenset[int]]]
+) -> Knowledge:
+    """What several sites know, as one: their tracklets together, similarities in the mean over tracklets.
+
+    told: of each site. camids: its cameras in its own order, and which of them are its own. What each site knows of
+    similarities stands under `sites`.
+    """
+    arrays: dict[str, list[np.ndarray]] = {"name": [], "number": [], "vector": []}
+    sites: dict[str, dict[str, Any]] = {}
+    floors: dict[tuple[str, ...], dict[str, Any]] = {}
+    for site, (document, table) in told.items():
+        all_camids, own = camids[site]
+        camid = np.array(all_camids, np.int64)[table["name"][:, 0]]
+        mine = np.isin(camid, sorted(own))
+        zone = table["name"][mine, 2:]
+        moved = np.where(zone < 0, -1, camid[mine, None] * NUM_ZONES + zone % NUM_ZONES)
+        name = np.concatenate((camid[mine, None], table["name"][mine, 1:2], moved), axis=1)
+        for column, rows in (("name", name), ("number", table["number"][mine]), ("vector", table["vector"][mine])):
+            arrays[column].append(rows)
+        sites[site] = {"cameras": [cameras[c] for c in sorted(own)], "tracklets": int(mine.sum())}
+        sites[site] |= {key: document[key] for key in ("least_confidence", "similarity")}
+        for floor in document["learned_floor"]:
+            floors.setdefault(tuple(floor["cameras"]), floor)
+    share = np.array([site["tracklets"] + 1e-9 for site in sites.values()])
+    share /= share.sum()
+
+    def mean(numbers: list[float]) -> float:
+        return round(float(share @ np.array(numbers)), _DIGITS)
+
+    whole = {
+        "version": VERSION,
+        "cameras": list(cameras),
+        "tracklets": sum(site["tracklets"] for site in sites.values()),
+        "least_confidence": mean([site["least_confidence"] for site in sites.values()]),
+        "similarity": {
+            name: {key: mean([site["similarity"][name][key] for site in sites.values()]) for key in ("mean", "std")}
+            for name in _NORMALS
+        },
+        "learned_floor": list(floors.values()),
+        "sites": sites,
+    }
+    return whole, {column: np.concatenate(rows) for column, rows in arrays.items()}
 
 
 def learned_floors(floor: LearnedFloor, cameras: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import Fuser
 from pipeline.fusion.online import OnlineFuser
+from pipeline.fusion.sites import SiteFusers, site_cameras
 from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust
 from pipeline.fusion.travel_file import TRANSITIONS_FILE, load_travel, save_travel
 from pipeline.fusion.zones import Zones
@@ -24,12 +25,16 @@ def build_fuser(
     """A fuser for `cameras` (by camid, None where not calibrated), of which the pairs `overlaps` look at one place.
 
     dim: length of the appearance vectors. memory: what is known of travel times, which the fuser goes on learning.
-    Raises ValueError for a pair that names a camera which does not exist.
+    Raises ValueError for a pair that names a camera which does not exist, SitesError for sites that do not fit.
     """
     for pair in sorted(overlaps):
         if not all(0 <= camid < len(cameras) for camid in pair) or pair[0] == pair[1]:
             raise ValueError(f"overlaps: {pair} is no pair of two of the {len(cameras)} cameras")
-    memory = memory or TravelMemory(config, ("",) * len(cameras))
+    memory = memory or TravelMemory(config, tuple(map(str, range(len(cameras)))))
+    if config.sites:
+        sites = site_cameras(config, memory.names, overlaps)
+        known = memory.travel, memory.zones
+        return SiteFusers(config, sites, cameras, overlaps, dim, known=known, given=memory.given)
     return OnlineFuser(config, cameras, overlaps, dim, travel=memory.travel, zones=memory.zones)
 
 
@@ -47,13 +52,17 @@ class TravelMemory:
 
         Raises TransitionsFileError for a file that can not be used.
         """
-        self._names = tuple(camera_names)
+        self.names, self.given = tuple(camera_names), tuple(given)
         trust = CAMERAS_ONLY if config.travel == "cameras" else TravelTrust()
-        self.travel = TravelModel(len(self._names), config.travel_memory, trust, given)
-        self.zones = Zones(len(self._names))
+        self.travel = TravelModel(len(self.names), config.travel_memory, trust, self.given)
+        self.zones = Zones(len(self.names))
         if config.transitions:
-            load_travel(base_dir / config.transitions, self._names, self.travel, self.zones, config.travel_memory)
+            load_travel(base_dir / config.transitions, self.names, self.travel, self.zones, config.travel_memory)
+
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """There are more cameras; the fuser has made room for them."""
+        self.names = tuple(camera_names)
 
     def save(self, folder: Path) -> None:
         """Write transitions.json into the folder. Raises OSError."""
-        save_travel(folder / TRANSITIONS_FILE, self._names, self.travel, self.zones)
+        save_travel(folder / TRANSITIONS_FILE, self.names, self.travel, self.zones)

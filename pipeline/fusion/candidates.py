@@ -50,6 +50,13 @@ class Candidates:
         self._near: Int64 = np.zeros((store.num_slots, num_neighbours), np.int64)  # global ids, 0: none
         self._num_clips: Int64 = np.zeros(store.num_slots, np.int64)  # of a slot when it was looked up
 
+    def follow(self, overlaps: frozenset[tuple[int, int]], num_cameras: int) -> None:
+        """There are more cameras, and these pairs look at one place."""
+        self._overlapping = np.eye(num_cameras, dtype=np.bool_)
+        for a, b in overlaps:
+            self._overlapping[a, b] = self._overlapping[b, a] = True
+        self._linked = self._ways()
+
     def look_up(self, slots: Int64, now_s: float) -> None:
         """Look for those who resemble the tracklets (N,), where these have got enough clips since the last time."""
         if now_s >= self._linked_s + _WAYS_S:

@@ -16,7 +16,7 @@ from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.parties import Scores
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.tracklet_record import TrackletRecord
-from pipeline.types import Event, EventKind, Float32, Int64
+from pipeline.types import Event, EventKind, Float32, Float64, Int64
 
 _SLIP_CONFIDENCE = 0.9  # of an identity that a tracklet's change of looks founds
 _MOMENT_S = 1e-4  # shorter than any frame, longer than times are rounded to
@@ -54,11 +54,11 @@ class Changes:
         events, self._events = self._events, []
         return events
 
-    def see(self, slots: Int64, time_s: float) -> None:
-        """The tracklets `slots` are in view."""
-        for slot, gid in zip(slots.tolist(), self._store.global_id[slots].tolist(), strict=True):
+    def see(self, slots: Int64, time_s: Float64) -> None:
+        """The tracklets `slots` (N,) are in view at these times (N,)."""
+        for slot, gid, at_s in zip(slots.tolist(), self._store.global_id[slots].tolist(), time_s.tolist(), strict=True):
             if gid:
-                self._book.see(gid, self.member_of[slot], time_s)
+                self._book.see(gid, self.member_of[slot], at_s)
 
     def end(self, slots: Int64) -> None:
         """These tracklets will not come back."""

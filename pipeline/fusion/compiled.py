@@ -161,63 +161,83 @@ def enter(vector, turn, cells, place, origins):  # type: ignore[no-untyped-def]
 
 
 @_compile
-def _shortlist(sketches, order, cells, num_best, apart, places):  # type: ignore[no-untyped-def]
-    """Write the `num_best` places whose sketches differ least, and their ties, into `places` -> how many.
+def _shortlists(sketches, wanted, cells, num_best, apart, places):  # type: ignore[no-untyped-def]
+    """Write the `num_best` places whose sketches differ least, and their ties, into `places` (Q, room) -> how many.
 
-    sketches (2, W): of the query for either origin. The cells of `order` are looked at, as far as `places` has room.
+    sketches (Q, 2, W): of the queries for either origin. wanted (Q, C): the cells that each looks at, as far as
+    `places` has room. A cell is read once for all queries: what it takes is mostly the way from the memory.
     """
     _, _, _, sketch, size, version = cells[:6]
-    num_bits = 64 * sketch.shape[1]
-    count = np.zeros(num_bits + 2, np.int64)  # of places by difference
-    looked, limit, below, found = 0, num_bits + 1, 0, 0  # places that differ by less than `limit`: `below`
+    num_queries, num_bits = len(sketches), 64 * sketch.shape[1]
+    count = np.zeros((num_queries, num_bits + 2), np.int64)  # of places by difference
+    looked, below, found = (
+        np.zeros(num_queries, np.int64),
+        np.zeros(num_queries, np.int64),
+        np.zeros(num_queries, np.int64),
+    )
+    limit = np.full(num_queries, num_bits + 1)  # places that differ by less than `limit`: `below`
     differ = np.empty(sketch.shape[2], np.int64)
-    for cell in order:
-        num = size[cell]
-        if looked + num > len(places):
-            break
-        looked += num
-        start = cell * sketch.shape[2]
-        differ[:num] = 0
-        for word in range(sketch.shape[1]):
-            own = sketches[version[cell], word]
+    for cell in range(wanted.shape[1]):
+        num, start = size[cell], cell * sketch.shape[2]
+        for q in range(num_queries):
+            if not wanted[q, cell]:
+                continue
+            if looked[q] + num > places.shape[1]:
+                wanted[q, cell:] = False
+                continue
+            looked[q] += num
+            differ[:num] = 0
+            for word in range(sketch.shape[1]):
+                own = sketches[q, version[cell], word]
+                for at in range(num):
+                    differ[at] += np.int64(_ones(sketch[cell, word, at] ^ own))
+            least, inside, at_end, counted = limit[q], below[q], found[q], count[q]
             for at in range(num):
-                differ[at] += np.int64(_ones(sketch[cell, word, at] ^ own))
-        for at in range(num):
-            if differ[at] < limit:
-                apart[found], places[found] = differ[at], start + at
-                found += 1
-                count[differ[at]] += 1
-                below += 1
-                while below - count[limit - 1] >= num_best:
-                    limit -= 1
-                    below -= count[limit]
-    kept = 0
-    for n in range(found):
-        if apart[n] < limit:
-            places[kept] = places[n]
-            kept += 1
+                if differ[at] < least:
+                    apart[q, at_end], places[q, at_end] = differ[at], start + at
+                    at_end += 1
+                    counted[differ[at]] += 1
+                    inside += 1
+                    while inside - counted[least - 1] >= num_best:
+                        least -= 1
+                        inside -= counted[least]
+            limit[q], below[q], found[q] = least, inside, at_end
+    kept = np.zeros(num_queries, np.int64)
+    for q in range(num_queries):
+        for n in range(found[q]):
+            if apart[q, n] < limit[q]:
+                places[q, kept[q]] = places[q, n]
+                kept[q] += 1
     return kept
 
 
-@_compile_as("Tuple((i8[:,::1], f4[:,::1]))(f4[:,::1], f4[:,::1], CELLS, i8, f4[:,::1], i8, i8, i8[::1], i8[::1])")
+@_compile_as("Tuple((i8[:,::1], f4[:,::1]))(f4[:,::1], f4[:,::1], CELLS, i8, f4[:,::1], i8, i8, i2[:,::1], i4[:,::1])")
 def nearest(query, turn, cells, num_cells, origins, budget, count, apart, places):  # type: ignore[no-untyped-def]
-    """query (Q, D) -> row (Q, count), score (Q, count), best first; row -1 where there are no more."""
+    """query (Q, D) -> row (Q, count), score (Q, count), best first; row -1 where there are no more.
+
+    apart, places: (Q or more, room) to work in.
+    """
     codes, scale, row_at, sketch, size = cells[:5]
     found = np.full((len(query), count), -1, np.int64)
     score = np.full((len(query), count), -np.inf, np.float32)
-    code = np.empty(turn.shape[1], np.int16)
-    sketches = np.empty((2, sketch.shape[1]), np.uint64)
-    order = np.arange(num_cells)
+    code = np.empty((len(query), turn.shape[1]), np.int16)
+    own = np.empty(len(query), np.float32)
+    sketches = np.empty((len(query), 2, sketch.shape[1]), np.uint64)
+    wanted = np.ones((len(query), num_cells), np.bool_)
+    total = size[:num_cells].sum()
     for q in range(len(query)):
-        own = encode(_turned(query[q], turn), code, 8191)
+        own[q] = encode(_turned(query[q], turn), code[q], 8191)
         for version in range(2):
             for word in range(sketch.shape[1]):
-                sketches[version, word] = _bits(code, own, origins[version], word)
-        total = size[:num_cells].sum()
+                sketches[q, version, word] = _bits(code[q], own[q], origins[version], word)
         if total > budget:
-            order = _near_cells(code, own, cells, num_cells, max(1, num_cells * budget // total))
-        for place in places[: _shortlist(sketches, order, cells, _WIDER * count, apart, places)]:
-            value = np.float32(dot(codes[place], code)) * (scale[place] * own)
+            wanted[q] = False
+            for cell in _near_cells(code[q], own[q], cells, num_cells, max(1, num_cells * budget // total)):
+                wanted[q, cell] = True
+    kept = _shortlists(sketches, wanted, cells, _WIDER * count, apart, places)
+    for q in range(len(query)):
+        for place in places[q, : kept[q]]:
+            value = np.float32(dot(codes[place], code[q])) * (scale[place] * own[q])
             if _behind(score[q, 0], found[q, 0], value, row_at[place]):
                 _sink(score[q], found[q], count, value, row_at[place])
         _sort_heap(score[q], found[q])

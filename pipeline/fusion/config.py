@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings import Settings
+
+
+class SiteConfig(Settings):
+    """The cameras of one site. Every camera belongs to one; `python -m pipeline sites` proposes them."""
+
+    cameras: tuple[str, ...] = Field(min_length=1, description="Its cameras, as named in cams.yaml.")
+    guests: tuple[str, ...] = Field(
+        (), description="Cameras of other sites from or to which people come straight: their tracklets are shown to it."
+    )
 
 
 class FusionConfig(Settings):
@@ -160,3 +169,18 @@ class FusionConfig(Settings):
     decide_s: float = Field(
         3.0, gt=0, description="A tracklet without a clip is decided after so long in view; others at their first clip."
     )
+
+    # Sites: cameras between which people walk; each has a fuser of its own.
+    sites: dict[str, SiteConfig] = Field(
+        {},
+        description="Part the cameras into sites, each with a fuser of its own; people who go from one to the next "
+        "keep their number (docs/scaling.md). Empty: all cameras are one site.",
+    )
+
+    @model_validator(mode="after")
+    def _online(self) -> Self:
+        if self.sites and self.resolve == "end":
+            raise ValueError(
+                "resolve: end makes all identities anew at once, which sites can not; leave one of them out"
+            )
+        return self

@@ -50,6 +50,10 @@ class Evidence:
         self._zones = zones
         self._travel = travel
 
+    def follow(self, overlaps: frozenset[tuple[int, int]]) -> None:
+        """There are more cameras, of which these pairs look at one place."""
+        self._overlaps = overlaps
+
     def tracklets(self, slots: Int64) -> Parties:
         """The parties of undecided tracklets (R,)."""
         store = self._store

@@ -41,6 +41,10 @@ class FloorAgreement:
         for table in (self._odds_s, self._distance_s, self._seen_s, self._before):
             table[:] = 0
 
+    def follow(self, allowed: BoolMask, area_m2: Float64) -> None:
+        """There are more cameras, of which these pairs (C, C) are compared; what was seen so far stays."""
+        self._allowed, self._area_m2 = allowed, np.maximum(area_m2, self._config.floor_area_m2)
+
     def remember(self, store: TrackletStore, history: Sequence[tuple[tuple[int, int], tuple[int, int], float]]) -> None:
         """What the common way of two tracklets, each (camid, track_id), said before, in log-odds."""
         self._fit(store.num_slots)

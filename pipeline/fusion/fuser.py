@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.fusion.travel import GivenTravel
+from pipeline.geometry.camera import GroundCamera
 from pipeline.types import EmbeddedFrame, FusedFrame
 
 
@@ -17,6 +19,21 @@ class Fuser(Protocol):
 
         The events of the tick all ride on the first frame: their order matters.
         """
+        ...
+
+    def follow(
+        self,
+        cameras: Sequence[GroundCamera | None],
+        overlaps: frozenset[tuple[int, int]],
+        given: Sequence[GivenTravel] = (),
+    ) -> None:
+        """The cameras are these from now on: those so far, with their camids, and more. given: travel times between
+        cameras that are new. Raises ValueError where the fuser can not take more."""
+        ...
+
+    def sizes(self) -> dict[str, int]:
+        """How much is remembered: `gallery` vectors that new tracklets are compared with, `identities` that have some,
+        `tracklets` in the store."""
         ...
 
     def flush(self) -> list[FusedFrame]:

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from pipeline.fusion.vector_index import VectorIndex, grow
-from pipeline.types import Float32, Float64, Int64
+from pipeline.types import BoolMask, Float32, Float64, Int64
 
 _FIRST_ROWS = 64
 _PAGE = 256  # identities whose rows are kept together
@@ -124,32 +124,33 @@ class Gallery:
         if not width:
             return ids, similarity
         queries = np.ascontiguousarray(vectors, np.float32)
-        for query in range(len(queries)):
-            count = min(2 * width, self._num_rows)
-            while True:
-                rows, found = self._nearest(queries[query : query + 1], count)
-                near = self._global_id[rows]
-                unique, first = np.unique(near, return_index=True)
-                order = np.sort(first[unique > 0])[:width]
-                if len(order) == width or count == self._num_rows:
-                    break
-                count = min(4 * count, self._num_rows)  # many exemplars of few identities
-            ids[query, : len(order)] = near[order]
-            similarity[query, : len(order)] = found[order]
+        waiting, count = np.arange(len(queries)), min(2 * width, self._num_rows)
+        while len(waiting):
+            rows, found = self._nearest(queries[waiting], count)
+            near = np.where(rows >= 0, self._global_id[rows], 0)
+            first = _first_places(near) & (near > 0)
+            first &= np.cumsum(first, axis=1) <= width
+            enough = (first.sum(axis=1) == width) | (count == self._num_rows)
+            one, at = np.nonzero(first & enough[:, None])
+            place = (np.cumsum(first, axis=1) - 1)[one, at]
+            ids[waiting[one], place], similarity[waiting[one], place] = near[one, at], found[one, at]
+            waiting, count = waiting[~enough], min(4 * count, self._num_rows)  # many exemplars of few identities
         return ids, similarity
 
-    def _nearest(self, query: Float32, count: int) -> tuple[Int64, Float32]:
-        """The nearest `count` rows of one query (1, D), or fewer, and their cosines, best first."""
+    def _nearest(self, queries: Float32, count: int) -> tuple[Int64, Float32]:
+        """The nearest `count` rows of each query (Q, D), and their cosines, best first; -1 where there are fewer."""
         if self._num_rows > self._exact_rows and self._index.usable:
-            rows = self._index.nearest(query, count)[0][0]
-            rows = np.sort(rows[rows >= 0])
-            found = np.einsum("rd,d->r", self._vector[rows], query[0])
-            order = np.argsort(-found, kind="stable")
-            return rows[order], found[order]
-        # One query at a time is what comes; threads that wait for each other cost more than they bring.
+            rows = np.sort(self._index.nearest(queries, count)[0], axis=1)
+            found = np.einsum("qrd,qd->qr", self._vector[rows], queries)
+            found[rows < 0] = -np.inf
+            order = np.argsort(-found, axis=1, kind="stable")
+            return np.take_along_axis(rows, order, axis=1), np.take_along_axis(found, order, axis=1)
+        # Few queries at a time are what comes; threads that wait for each other cost more than they bring.
         faiss.omp_set_num_threads(1)
-        similarity, places = faiss.knn(query, self._vector[: self._num_rows], count, metric=faiss.METRIC_INNER_PRODUCT)
-        return places[0], similarity[0]
+        similarity, places = faiss.knn(
+            queries, self._vector[: self._num_rows], count, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        return places, similarity
 
     def _set(self, row: int, vector_sum: Float32) -> None:
         length = float(np.linalg.norm(vector_sum))
@@ -168,6 +169,17 @@ class Gallery:
             self._camid[size:] = -1
         self._num_rows += 1
         return self._num_rows - 1
+
+
+def _first_places(near: Int64) -> BoolMask:
+    """(Q, K) where a number stands for the first time in its row."""
+    order = np.argsort(near, axis=1, kind="stable")
+    by_number = np.take_along_axis(near, order, axis=1)
+    new = np.ones(near.shape, np.bool_)
+    new[:, 1:] = by_number[:, 1:] != by_number[:, :-1]
+    first = np.empty(near.shape, np.bool_)
+    np.put_along_axis(first, order, new, axis=1)
+    return first
 
 
 class _RowsOf:

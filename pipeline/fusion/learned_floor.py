@@ -90,6 +90,15 @@ class LearnedFloor:
         self._next_s = -np.inf
         self._frozen = not wanted
 
+    def follow(self, cameras: Sequence[GroundCamera | None], overlaps: frozenset[tuple[int, int]]) -> None:
+        """There are more cameras: what is known of the pairs so far stays."""
+        more = LearnedFloor(self._config, cameras, overlaps)
+        known = {pair.cameras for pair in self._pairs}
+        self._given = more._given
+        self._pairs += [pair for pair in more._pairs if pair.cameras not in known]
+        self._buffers = {**more._buffers, **self._buffers}
+        self._frozen = self._frozen and not {pair.cameras for pair in more._pairs} - known
+
     @property
     def quality(self) -> list[PairQuality]:
         """Of all pairs in use, by camera."""

@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.fusion.archive import TrackletArchive
-from pipeline.fusion.association_file import save_association
+from pipeline.fusion.association_file import Knowledge, knowledge, write_knowledge
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.candidates import Candidates
 from pipeline.fusion.changes import Changes
+from pipeline.fusion.company import Company
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
 from pipeline.fusion.evidence import Evidence
@@ -37,7 +38,7 @@ from pipeline.fusion.resolution import Resolver
 from pipeline.fusion.revision import revise
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.tracklet_record import TrackletRecord
-from pipeline.fusion.travel import TravelModel
+from pipeline.fusion.travel import GivenTravel, TravelModel
 from pipeline.fusion.zones import Zones
 from pipeline.geometry.boxes import foot_point
 from pipeline.geometry.camera import GroundCamera
@@ -81,10 +82,7 @@ class OnlineFuser:
         self._config = config
         self._cameras = tuple(cameras)
         self._overlaps = overlaps | {(b, a) for a, b in overlaps}
-        allowed = np.zeros((len(cameras), len(cameras)), np.bool_)
-        for a, b in self._overlaps:
-            allowed[a, b] = cameras[a] is not None and cameras[b] is not None
-        self._calibrated = allowed
+        allowed = self._calibrated = _both_calibrated(self._cameras, self._overlaps)
         self.learned_floor = learned_floor or LearnedFloor(config, cameras, overlaps)
         self._store = TrackletStore(dim)
         self._floor = FloorAgreement(config, allowed)
@@ -104,7 +102,7 @@ class OnlineFuser:
             zones=self._zones,
             travel=travel,
         )
-        self._gallery = gallery
+        self._gallery, self._evidence, self._travel = gallery, evidence, travel
         self._archive = TrackletArchive(config.resolve_capacity) if config.resolve == "end" else None
         self._record = TrackletRecord(dim, config.record_capacity)
         candidates = Candidates(
@@ -116,6 +114,7 @@ class OnlineFuser:
             book=book,
             travel=travel,
         )
+        self._candidates = candidates
         self._changes = Changes(
             store=self._store,
             gallery=gallery,
@@ -149,13 +148,37 @@ class OnlineFuser:
         self._now_s = max(self._now_s, *(item.time_s for item in items))
         self._learn_floor(items)
         ground = [self._on_ground(item) for item in items]
-        slots = [self._observe(item, *place) for item, place in zip(items, ground, strict=True)]
+        slots = self._observe(items, ground)
         self._floor.update(self._store, np.concatenate(slots), self._now_s)
-        changed = sorted({gid for item in items for gid in self._learn(item)})
+        company = Company(self._store, self._now_s - self._config.simultaneous_s)
+        changed = sorted({gid for item in items if len(item.embeddings) for gid in self._learn(item, company)})
         self._end(items)
         self._decisions.step(self._now_s, changed)
         places = [self._in_metres(item.camid, xy) for item, (xy, _) in zip(items, ground, strict=True)]
         return self._frames(items, slots, places)
+
+    def follow(
+        self,
+        cameras: Sequence[GroundCamera | None],
+        overlaps: frozenset[tuple[int, int]],
+        given: Sequence[GivenTravel] = (),
+    ) -> None:
+        """The cameras are these from now on: those so far, with their camids, and more."""
+        self._cameras, self._overlaps = tuple(cameras), overlaps | {(b, a) for a, b in overlaps}
+        self._calibrated = _both_calibrated(self._cameras, self._overlaps)
+        self.learned_floor.follow(cameras, overlaps)
+        self._floor.follow(self._calibrated | self.learned_floor.allowed(), self.learned_floor.area_m2())
+        self._zones.follow(len(cameras))
+        self._travel.follow(len(cameras), given)
+        self._evidence.follow(self._overlaps)
+        self._candidates.follow(self._overlaps, len(cameras))
+        self._resolver.follow(self._overlaps)
+        self._lowest_px = np.pad(self._lowest_px, (0, len(cameras) - len(self._lowest_px)))
+
+    def sizes(self) -> dict[str, int]:
+        """How much is remembered."""
+        gallery = self._gallery
+        return {"gallery": gallery.num_vectors, "identities": len(gallery), "tracklets": len(self._store)}
 
     def flush(self) -> list[FusedFrame]:
         """Decides what is undecided, as if every tracklet ended now; a frame without tracks carries the last events."""
@@ -191,8 +214,11 @@ class OnlineFuser:
 
     def save(self, folder: Path, cameras: Sequence[str]) -> None:
         """Write what is known of the site, and the tracklets, for questions after the run. Raises OSError."""
-        save_association(
-            folder,
+        write_knowledge(folder, *self.knowledge(cameras))
+
+    def knowledge(self, cameras: Sequence[str]) -> Knowledge:
+        """What `save` writes."""
+        return knowledge(
             cameras,
             calibration=self._calibration,
             threshold=self._decisions.least_confidence,
@@ -248,15 +274,35 @@ class OnlineFuser:
         sigma_m = np.linalg.norm(raised_xy - ground_xy, axis=1)
         return ground_xy, np.hypot(sigma_m, self.learned_floor.sigma_m(item.camid))
 
-    def _observe(self, item: EmbeddedFrame, ground_xy: Float64, sigma_m: Float64) -> Int64:
-        self._last_frame[item.camid] = item.frame_idx
-        ids, boxes = item.tracks.track_id, item.tracks.xyxy
-        self._zones.see(item.camid, boxes)
-        slots = self._store.observe(item.camid, item.time_s, ids, boxes, ground_xy=ground_xy, ground_sigma_m=sigma_m)
-        self._changes.see(slots, item.time_s)
+    def _observe(self, items: Sequence[EmbeddedFrame], ground: Sequence[tuple[Float64, Float64]]) -> list[Int64]:
+        """Enter what the items show -> the slots of each. Frames of different cameras are taken in at once."""
+        slots: list[Int64] = []
+        while len(slots) < len(items):
+            cameras: dict[int, None] = {}
+            for item in items[len(slots) :]:
+                if item.camid in cameras:
+                    break
+                cameras[item.camid] = None
+                self._last_frame[item.camid] = item.frame_idx
+            here = slice(len(slots), len(slots) + len(cameras))
+            shown, num = items[here], [len(item.tracks) for item in items[here]]
+            camid = np.repeat(np.array(list(cameras), np.int64), num)
+            time_s = np.repeat(np.array([item.time_s for item in shown]), num)
+            boxes = np.concatenate([item.tracks.xyxy for item in shown])
+            self._zones.see(camid, boxes)
+            seen = self._store.observe(
+                camid,
+                time_s,
+                np.concatenate([item.tracks.track_id for item in shown]),
+                boxes,
+                ground_xy=np.concatenate([xy for xy, _ in ground[here]]),
+                ground_sigma_m=np.concatenate([sigma for _, sigma in ground[here]]),
+            )
+            self._changes.see(seen, time_s)
+            slots += np.split(seen, np.cumsum(num)[:-1])
         return slots
 
-    def _learn(self, item: EmbeddedFrame) -> list[int]:
+    def _learn(self, item: EmbeddedFrame, company: Company) -> list[int]:
         """Clips of an item improve tracklets, identities and the calibration -> identities that have changed."""
         store = self._store
         rows = [store.slot_of(item.camid, track_id) for track_id in item.embeddings.track_id.tolist()]
@@ -266,6 +312,8 @@ class OnlineFuser:
         slots = np.array(rows, np.int64)[known]
         vector, quality = item.embeddings.vector[known], item.embeddings.quality[known]
         fits = ~self._slipped(slots, vector, quality)
+        if not fits.all():
+            company.look_again(slots)
         if not fits.any():
             return []
         slots, vector, quality = slots[fits], vector[fits], quality[fits]
@@ -273,8 +321,9 @@ class OnlineFuser:
         alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
         self._calibration.same.update(alike, float(again.sum()))
         store.add_vectors(slots, vector, quality, item.time_s)
-        for slot in np.unique(slots).tolist():
-            self._learn_different(slot)
+        company.look_again(slots)
+        for slot in sorted(set(slots.tolist())):
+            self._learn_different(slot, company)
         changed = []
         for row, slot in enumerate(slots.tolist()):
             gid = int(store.global_id[slot])
@@ -284,32 +333,36 @@ class OnlineFuser:
         return changed
 
     def _slipped(self, slots: Int64, vector: Float32, quality: Float32) -> BoolMask:
-        """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits."""
+        """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits.
+
+        If it was not seen since its last clip, nothing is left to split off, and the clip is of no use.
+        """
         store = self._store
         alike = np.einsum("kd,kd->k", vector, store.vectors(slots)).astype(np.float64)
         slipped = self._calibration.log_odds(alike, across=False) <= self._config.slip_log_odds
         slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
-        for row in np.flatnonzero(slipped).tolist():
+        for row in np.flatnonzero(slipped & (store.last_s[slots] > store.clip_s[slots])).tolist():
             if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
                 self._changes.slip(int(slots[row]), vector[row], float(quality[row]))
         return slipped
 
-    def _learn_different(self, slot: int) -> None:
+    def _learn_different(self, slot: int, company: Company) -> None:
         """People seen at this moment in the same camera, or certainly elsewhere, are others."""
         store = self._store
         camid = int(store.camid[slot])
-        others = store.slots()
-        fresh = store.last_s[others] >= self._now_s - self._config.simultaneous_s
-        others = others[(store.num_clips[others] > 0) & fresh & (others != slot)]
+        others, cosine = company.of(slot)
         if not len(others):
             return
-        cosine = (store.vectors(others) @ store.vectors(np.array([slot]))[0]).astype(np.float64)
-        within = store.camid[others] == camid
-        odds_s, _, seen_s = self._floor.pairs(np.array([slot]), others)
-        apart = self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks
-        apart |= [(camid, other) not in self._overlaps for other in store.camid[others].tolist()]
+        there = store.camid[others]
+        within = there == camid
+        apart = ~within
+        if self._overlaps:
+            apart &= [(camid, other) not in self._overlaps for other in there.tolist()]
+        if self._floor.active:
+            odds_s, _, seen_s = self._floor.pairs(np.array([slot]), others)
+            apart |= ~within & (self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks)
         self._calibration.different_within.update(cosine[within], 1.0)
-        self._calibration.different_across.update(cosine[apart & ~within], 1.0)
+        self._calibration.different_across.update(cosine[apart], 1.0)
 
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
@@ -338,3 +391,11 @@ class OnlineFuser:
                 )
             )
         return frames
+
+
+def _both_calibrated(cameras: Sequence[GroundCamera | None], overlaps: frozenset[tuple[int, int]]) -> BoolMask:
+    """(C, C) pairs that look at one place, of which both are calibrated."""
+    table = np.zeros((len(cameras), len(cameras)), np.bool_)
+    for a, b in overlaps:
+        table[a, b] = cameras[a] is not None and cameras[b] is not None
+    return table

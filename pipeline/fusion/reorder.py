@@ -58,6 +58,10 @@ class Reorder:
         self._overflowed = False
         self.dropped: dict[int, Dropped] = {}  # by camid
 
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """There are more cameras; names by camid."""
+        self._names = tuple(camera_names)
+
     def __len__(self) -> int:
         """How many frames wait."""
         return len(self._waiting)

@@ -48,6 +48,10 @@ class Resolver:
         self._step = step
         self.traces: list[list[float]] = []  # score of each window, at the start and after each change
 
+    def follow(self, overlaps: frozenset[tuple[int, int]]) -> None:
+        """There are more cameras, of which these pairs look at one place."""
+        self._overlaps = overlaps
+
     def graph(self, parts: Parts, pairs: dict[tuple[int, int], float]) -> TrackletGraph:
         """What is known of parts (N,) in order of time."""
         return build_graph(

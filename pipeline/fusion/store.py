@@ -66,21 +66,23 @@ class TrackletStore:
 
     def observe(
         self,
-        camid: int,
-        time_s: float,
+        camid: Int64,
+        time_s: Float64,
         track_id: Int64,
         xyxy: Float32,
         *,
         ground_xy: Float64,
         ground_sigma_m: Float64,
     ) -> Int64:
-        """Enter what one camera sees at one time. track_id (N,), xyxy (N, 4), ground_xy (N, 2) -> slots (N,)."""
+        """Enter what is seen of tracklets, no one twice: camid, time_s, track_id, ground_sigma_m (N,), xyxy (N, 4),
+        ground_xy (N, 2) -> slots (N,)."""
         if not len(track_id):
             return np.zeros(0, np.int64)
-        known = [self._slot_of.get((camid, tid), -1) for tid in track_id.tolist()]
+        names = list(zip(camid.tolist(), track_id.tolist(), strict=True))
+        known = [self._slot_of.get(name, -1) for name in names]
         for row, slot in enumerate(known):
             if slot < 0:
-                known[row] = self._open(camid, int(track_id[row]), time_s, xyxy[row], ground_xy[row])
+                known[row] = self._open(*names[row], float(time_s[row]), xyxy[row], ground_xy[row])
         slots = np.array(known, np.int64)
         boxes = xyxy.astype(np.float64)
         elapsed = time_s - self.last_s[slots]

@@ -67,6 +67,14 @@ class TransitCounts:
         self.departures: Float64 = np.zeros(num_places)  # fading number of transits from each place
         self.arrivals: Float64 = np.zeros(num_places)
 
+    def follow(self, num_places: int) -> None:
+        """There are more places, numbered on from those so far."""
+        before, self._num_places = self._num_places, num_places
+        self._row = {key // before * num_places + key % before: row for key, row in self._row.items()}
+        self._key = self._key // before * num_places + self._key % before
+        self.departures = np.pad(self.departures, (0, num_places - before))
+        self.arrivals = np.pad(self.arrivals, (0, num_places - before))
+
     def rows(self, from_place: Int64, to_place: Int64) -> Int64:
         """(N,) row of each ordered pair, -1 where nothing is known."""
         keys = (from_place * self._num_places + to_place).tolist()
@@ -74,6 +82,8 @@ class TransitCounts:
 
     def add(self, from_place: Int64, to_place: int, travel_s: Float64, weight: Float64) -> None:
         """Count transits (N,) of so many seconds to one place, each with its weight in [0, 1]."""
+        if not len(from_place):
+            return
         keys = (from_place * self._num_places + to_place).tolist()
         rows = np.array([self._row[key] if key in self._row else self._open(key) for key in keys], np.int64)
         fade = np.ones(len(self._count))
@@ -208,6 +218,18 @@ class TravelModel:
         self.cameras = TransitCounts(num_cameras, memory)
         self.by_chance = TransitCounts(num_cameras, _CHANCES * memory)
         self._least_s: Float64 = np.zeros((num_cameras, num_cameras))
+        self._take(given)
+
+    def follow(self, num_cameras: int, given: Iterable[GivenTravel] = ()) -> None:
+        """There are more cameras. given: what is known beforehand of the ways to and from them."""
+        more = num_cameras - len(self._least_s)
+        self.zones.follow(num_cameras * NUM_ZONES)
+        self.cameras.follow(num_cameras)
+        self.by_chance.follow(num_cameras)
+        self._least_s = np.pad(self._least_s, (0, more))
+        self._take(given)
+
+    def _take(self, given: Iterable[GivenTravel]) -> None:
         for way in given:
             self._least_s[way.from_camid, way.to_camid] = 0.0 if math.isnan(way.min_s) else way.min_s
             count = way.count()

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _GROWTH = 64  # a table grows by this part of itself: what it does not need yet stays small
 _MIN_BITS = 256  # of a sketch
 _NEIGHBOURS = 12  # cells around a parted one whose rows are looked at again
+_TOGETHER = 16  # queries that are answered in one go
 
 
 @cache
@@ -70,7 +71,7 @@ class VectorIndex:
             np.zeros(1, np.float32),  # its scale
             np.full(1, -np.inf, np.float32),  # minus half its squared length, -inf: not in use
         )
-        self._scratch = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._scratch = _no_scratch()
         self._kernels = _kernels()
 
     @property
@@ -119,11 +120,21 @@ class VectorIndex:
         if self._kernels is None:
             return np.full((len(vectors), count), -1, np.int64), np.full((len(vectors), count), -np.inf, np.float32)
         room = min(2 * self._budget, self._num_rows)  # cells are not all equally full
-        if len(self._scratch[0]) < room:
+        if self._scratch[0].shape[1] < room:
             size = min(2 * self._budget, 2 * self._num_rows)
-            self._scratch = np.zeros(size, np.int64), np.zeros(size, np.int64)
+            self._scratch = np.zeros((_TOGETHER, size), np.int16), np.zeros((_TOGETHER, size), np.int32)
+        queries = np.array(vectors, np.float32, order="C")
+        found = [self._nearest(queries[at : at + _TOGETHER], count) for at in range(0, len(queries), _TOGETHER)]
+        if len(found) == 1:
+            return found[0]
+        rows, scores = [part[0] for part in found], [part[1] for part in found]
+        nobody = np.zeros((0, count), np.int64), np.zeros((0, count), np.float32)
+        return np.concatenate((nobody[0], *rows)), np.concatenate((nobody[1], *scores))
+
+    def _nearest(self, queries: Float32, count: int) -> tuple[Int64, Float32]:
+        assert self._kernels is not None
         found: tuple[Int64, Float32] = self._kernels.nearest(
-            np.array(vectors, np.float32, order="C"),
+            queries,
             self._turn,
             self._cells,
             self._num_cells,
@@ -133,6 +144,9 @@ class VectorIndex:
             *self._scratch,
         )
         return found
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_scratch": _no_scratch()}
 
     def _fresh_place(self) -> int:
         """A free place among the fresh rows; the oldest of them makes room if need be."""
@@ -239,6 +253,10 @@ def _isometry(dim: int, num_bits: int) -> Float32:
     square = np.random.default_rng(0).standard_normal((num_bits, num_bits))
     turn: Float32 = np.ascontiguousarray(np.linalg.qr(square)[0][:dim], np.float32)
     return turn
+
+
+def _no_scratch() -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((_TOGETHER, 0), np.int16), np.zeros((_TOGETHER, 0), np.int32)
 
 
 def grow(column: AnyArray, size: int) -> None:

@@ -21,11 +21,17 @@ class Zones:
         self._near: Float64 = np.full((num_cameras, 2), np.inf)  # least left and top edge seen, px
         self._far: Float64 = np.full((num_cameras, 2), -np.inf)  # greatest right and bottom edge
 
-    def see(self, camid: int, xyxy: Float32) -> None:
-        """A camera shows boxes (N, 4) px."""
+    def follow(self, num_cameras: int) -> None:
+        """There are more cameras."""
+        more = Zones(num_cameras - len(self._near))
+        self._near, self._far = np.concatenate((self._near, more._near)), np.concatenate((self._far, more._far))
+
+    def see(self, camid: int | Int64, xyxy: Float32) -> None:
+        """A camera, or each of the cameras (N,), shows boxes (N, 4) px."""
         if len(xyxy):
-            self._near[camid] = np.minimum(self._near[camid], xyxy[:, :2].min(axis=0))
-            self._far[camid] = np.maximum(self._far[camid], xyxy[:, 2:].max(axis=0))
+            camids = np.broadcast_to(camid, len(xyxy))
+            np.minimum.at(self._near, camids, xyxy[:, :2].astype(np.float64))
+            np.maximum.at(self._far, camids, xyxy[:, 2:].astype(np.float64))
 
     def borders(self, camid: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of all boxes of a camera; infinite before the first one."""

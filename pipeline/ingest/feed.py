@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline.ingest.build import LIVE, SourceKind, open_source
@@ -47,6 +48,7 @@ class FeedPlan:
     paced_from_s: float | None
     dropping: bool
     threads: int
+    first_idx: int = 0  # number of the first picture: a live camera that comes back is numbered on
 
     @property
     def live(self) -> bool:
@@ -88,7 +90,9 @@ class Feed:
         self._space = threading.Condition(lock)
         self._stop = threading.Event()
         self._cropper = Cropper(plan.specs, board)
-        self._next_idx = 0
+        self._num_passed = 0 if plan.realtime else min(spec.num_passed for spec in plan.specs)
+        self._first_images: tuple[tuple[int, UInt8], ...] = ()
+        self._next_idx = plan.first_idx
         self._read_to_s = 0.0
         self._num_measured = 0
         self._measured_from_s = 0.0
@@ -97,6 +101,15 @@ class Feed:
         self._sampler = Sampler(config.max_fps)
         self._live_clock = LiveClock(fixed=not plan.dropping)
         self._thread = threading.Thread(target=self._run, name=f"ingest-{self._names()}", daemon=True)
+
+    @property
+    def camids(self) -> list[int]:
+        """The cameras that are still read."""
+        return self._cropper.camids
+
+    def leave_out(self, camids: Collection[int]) -> None:
+        """Read these cameras no more."""
+        self._cropper.camids = [camid for camid in self._cropper.camids if camid not in camids]
 
     def start(self) -> None:
         self._thread.start()
@@ -191,6 +204,8 @@ class Feed:
         try:
             self._live_clock.connect()
             self._introduce(source)
+            if self._num_passed:
+                source.pass_over(self._num_passed)
             self._take_all(source)
         except SourceError as broken:
             error = broken
@@ -231,12 +246,16 @@ class Feed:
             self._read_to_s = time_s - self.plan.zero_s
             if not self._sampler.takes(time_s):
                 continue
-            try:
-                image = picture.load()
-            except BrokenPictureError as error:
-                self._leave_out(frame_idx, str(error))
-                continue
-            images = self._cropper.cut(image)
+            if frame_idx < self._num_passed and self._first_images:
+                images = self._first_images
+            else:
+                try:
+                    image = picture.load()
+                except BrokenPictureError as error:
+                    self._leave_out(frame_idx, str(error))
+                    continue
+                images = self._cropper.cut(image)
+                self._first_images = images if frame_idx < self._num_passed else ()
             if not images or self._stop.is_set():
                 return
             if not self.connected:

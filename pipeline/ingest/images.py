@@ -36,6 +36,9 @@ class ImageFolder:
         self.warning = ""
         self.expected_frames = len(paths)
 
+    def pass_over(self, num_pictures: int) -> None:
+        pass  # pictures are read when they are loaded
+
     def __iter__(self) -> Iterator[Picture]:
         for path in self._paths:
             yield Picture(None, partial(_load, path))

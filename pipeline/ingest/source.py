@@ -37,6 +37,11 @@ class Source(Protocol):
     is_finite: bool  # it has an end of its own (a recording); a live camera has none
     warning: str  # what the user should know once it is open, or empty
 
+    def pass_over(self, num_pictures: int) -> None:
+        """Called before the first picture: of so many none will be loaded but the very first, so that they need not be
+        decoded. Their number and their times stay what they are."""
+        ...
+
     def __iter__(self) -> Iterator[Picture]: ...
 
     def close(self) -> None: ...

@@ -15,6 +15,7 @@ class CameraSpec:
     `start_time_s` (seconds since 1970) is when frame 0 of a recording was taken; `offset_s` is added to all its
     times. `fps` is for sources without times: it overrides a recording's own (time = frame_idx / fps).
     `crop` (x, y, w, h in pixels) is the part of the picture that is this camera's.
+    `num_passed` frames of a recording are not looked at: they come in their ticks, with the picture of the first.
     """
 
     camid: int
@@ -24,6 +25,7 @@ class CameraSpec:
     offset_s: float = 0.0
     fps: float | None = None
     crop: tuple[int, int, int, int] | None = None
+    num_passed: int = 0
 
     def __post_init__(self) -> None:
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):

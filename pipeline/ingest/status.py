@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeAlias
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.urls import mask_credentials
 
-CameraState: TypeAlias = Literal["connecting", "running", "reconnecting", "ended", "failed", "stopped"]
+CameraState: TypeAlias = Literal["connecting", "running", "reconnecting", "ended", "failed", "stopped", "removed"]
+
+_FOR_GOOD = ("failed", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +51,32 @@ class StatusBoard:
 
     def snapshot(self) -> tuple[CameraStatus, ...]:
         with self._lock:
-            return tuple(self._status.values())
+            return tuple(self._status[camid] for camid in sorted(self._status))
 
     def __getitem__(self, camid: int) -> CameraStatus:
         with self._lock:
             return self._status[camid]
 
     def set(self, camids: Iterable[int], **changes: Any) -> None:
-        """Set fields of the named cameras; a `message` is masked. A camera that has failed keeps its state."""
+        """Set fields of the named cameras; a `message` is masked. One that has failed or was removed stays so."""
         if "message" in changes:
             changes["message"] = mask_credentials(changes["message"])
         with self._lock:
             for camid in camids:
-                if self._status[camid].state != "failed":
+                if self._status[camid].state not in _FOR_GOOD:
                     self._status[camid] = replace(self._status[camid], **changes)
+
+    def add(self, spec: CameraSpec) -> None:
+        """One camera more; counts of one that was removed go on."""
+        with self._lock:
+            old = self._status.get(spec.camid, CameraStatus(spec.camid, spec.name))
+            self._status[spec.camid] = replace(old, state="connecting", message="", fps=0.0, lag_s=0.0)
+
+    def remove(self, camids: Iterable[int]) -> None:
+        """These cameras are no longer read."""
+        with self._lock:
+            for camid in camids:
+                self._status[camid] = replace(self._status[camid], state="removed", message="", fps=0.0, lag_s=0.0)
 
     def stop(self) -> None:
         """The reader is closed: cameras that were still running have been stopped."""

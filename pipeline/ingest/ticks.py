@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -42,6 +42,10 @@ class Tick:
 
     index: int
     frames: tuple[Frame, ...]
+
+
+class ChangeError(ValueError):
+    """Cameras that can not be added while others are being read. The message names the camera and why."""
 
 
 class TickReader:
@@ -81,6 +85,11 @@ class TickReader:
         self._last_index: int | None = None
         self._first_s: float | None = None  # capture time of the first tick
         self._first_taken_s = 0.0  # time.monotonic() of the first tick
+        self._last_idx: dict[int, int] = {}  # camid -> number of its last frame
+        self._any_live = False
+        self._paced_from_s: float | None = None  # time on the shared clock at which recordings began to be played
+        self._next_notice: object = None
+        self.notice: object = None
         self._state = "new"
 
     def __enter__(self) -> Self:
@@ -97,7 +106,7 @@ class TickReader:
         live camera is enough. Raises NoCameraError where none can be read."""
         if self._state != "new":
             return
-        self._state = "open"
+        self._state = "opening"
         for plan in self._plans():
             feed = Feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
             self._feeds.append(feed)
@@ -105,7 +114,7 @@ class TickReader:
             for feed in self._feeds:
                 feed.start()
             with self._news:
-                while not self._settled():
+                while self._state == "opening" and not self._settled():
                     self._news.wait()
                 opened = [f for f in self._feeds if f.opened]
         except BaseException:
@@ -118,6 +127,78 @@ class TickReader:
         if self._config.tick_s is None:
             self.tick_s = min(f.interval_s for f in opened)
         self._warn_of_long_ticks(opened)
+        with self._news:
+            if self._state == "opening":
+                self._state = "open"
+
+    def change(self, add: Sequence[CameraSpec], remove: Collection[int], notice: object = None) -> None:
+        """Read these cameras from now on, and those no more; from any thread. A camid that is both is begun anew.
+
+        From the first tick on for which this counts, `notice` is what was given here: read it where ticks are taken. A
+        recording that is added begins now, whatever its start_time. Raises ChangeError, and nothing has changed.
+        """
+        with self._news:
+            if self._state != "open" or not self._feeds:
+                raise ChangeError("the cameras are not being read: it is too early, or too late")
+            plans = [self._added(spec) for spec in add]
+            for feed in list(self._feeds):
+                feed.leave_out(remove)
+                if not feed.camids:
+                    feed.stop()
+                    self._feeds.remove(feed)
+                    self._slots.pop(feed, None)
+            self._board.remove(remove)
+            for plan in plans:
+                self._board.add(plan.specs[0])
+                feed = Feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
+                self._feeds.append(feed)
+                feed.start()
+            self._next_notice = notice
+            self._news.notify_all()
+
+    def now_s(self) -> float:
+        """The present on the shared clock; where recordings are read as fast as can be, behind all ticks so far."""
+        with self._lock:
+            return self._now_s()
+
+    def mention(self, specs: Sequence[CameraSpec]) -> None:
+        """Cameras that were removed in an earlier part of the run: they have a status, and are not read."""
+        for spec in specs:
+            self._board.add(spec)
+        self._board.remove([spec.camid for spec in specs])
+
+    def _added(self, spec: CameraSpec) -> FeedPlan:
+        """How a camera is read that comes later; the caller holds the lock."""
+        kind, address = locate(spec.source)
+        is_live, again = kind in LIVE, spec.camid in self._last_idx
+        any_live, any_realtime = self._any_live, self._paced_from_s is not None
+        if is_live and not any_live:
+            raise ChangeError(
+                f"camera {spec.name}: it is live, but this run reads recordings; start another run for live cameras"
+            )
+        if not is_live and again:
+            raise ChangeError(
+                f"camera {spec.name}: there was a camera of that id; a recording that is added needs a new one"
+            )
+        now_s = self._now_s()
+        dropping = self._config.policy == "drop_oldest"
+        return FeedPlan(
+            kind=kind,
+            address=address,
+            specs=(spec,),
+            zero_s=spec.offset_s - (self.clock_zero_s or 0.0) if is_live else now_s,
+            paced_from_s=now_s - self._wall.elapsed_s() if any_realtime and not is_live else None,
+            dropping=dropping or (is_live and self._config.policy == "auto"),
+            threads=self._config.decode_threads or max(1, (os.cpu_count() or 1) // (len(self._feeds) + 1)),
+            first_idx=self._last_idx[spec.camid] + 1 if again else 0,
+        )
+
+    def _now_s(self) -> float:
+        if self._any_live:
+            return self._wall.now_s() - (self.clock_zero_s or 0.0)
+        if self._paced_from_s is not None:
+            return self._paced_from_s + self._wall.elapsed_s()
+        return 0.0 if self._last_index is None else (self._last_index + 1) * self.tick_s
 
     def close(self) -> None:
         """Stop all threads and give up what is queued. Waits 2 s at most: a thread that hangs in a silent network
@@ -137,6 +218,11 @@ class TickReader:
         """How each camera is doing, by camid; from any thread, at any time."""
         return self._board.snapshot()
 
+    def waiting(self) -> dict[int, int]:
+        """By camid, how many of its frames are read and not yet in a tick."""
+        with self._lock:
+            return {camid: len(feed.queue) for feed in self._feeds for camid in feed.camids}
+
     def __iter__(self) -> Iterator[Tick]:
         self.open()
         while (tick := self._next_tick()) is not None:
@@ -155,6 +241,7 @@ class TickReader:
         ]
         recorded_s = [z for z, (kind, _) in zip(zeros_s, kinds, strict=True) if kind not in LIVE]
         paced_from_s = min(recorded_s, default=0.0) if any_live or dropping else None
+        self._any_live, self._paced_from_s = any_live, paced_from_s
         threads = self._config.decode_threads or max(1, (os.cpu_count() or 1) // max(1, len(self._groups)))
         return [
             FeedPlan(
@@ -199,7 +286,8 @@ class TickReader:
                 index = min(slots.values(), default=None)
                 wait_s = _POLL_S if index is None else self._wait_s(active, slots, index)
                 if index is not None and wait_s <= 0:
-                    taken = [(f.plan, self._take(f)) for f, slot in slots.items() if slot == index]
+                    taken = [(f, self._take(f)) for f, slot in slots.items() if slot == index]
+                    self.notice = self._next_notice
                     break
                 self._news.wait(wait_s)
             else:
@@ -256,7 +344,7 @@ class TickReader:
         feed.last_time_s = item.time_s
         return feed.pop()
 
-    def _tick(self, index: int, taken: Sequence[tuple[FeedPlan, Item]]) -> Tick | None:
+    def _tick(self, index: int, taken: Sequence[tuple[Feed, Item]]) -> Tick | None:
         self._last_index = index
         start_s = min(item.time_s for _, item in taken)
         if self._first_s is None:
@@ -265,9 +353,12 @@ class TickReader:
             return None
         now_s = self._wall.now_s() - (self.clock_zero_s or 0.0)
         frames = []
-        for plan, item in taken:
-            lag_s = now_s - item.time_s if plan.live else 0.0
+        for feed, item in taken:
+            lag_s = now_s - item.time_s if feed.plan.live else 0.0
             for camid, image in item.images:
+                if camid not in feed.camids:
+                    continue  # it was removed while the picture waited
+                self._last_idx[camid] = item.frame_idx
                 frames.append(Frame(camid, item.frame_idx, item.time_s, image))
                 height, width = image.shape[:2]
                 self._board.delivered(camid, time_s=item.time_s, lag_s=lag_s, width=width, height=height)

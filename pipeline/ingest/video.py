@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.passing import Passed, passed_over
 from pipeline.ingest.pixels import to_bgr
 from pipeline.ingest.source import BrokenPictureError, Picture, SourceError
 from pipeline.ingest.urls import mask_credentials
@@ -52,6 +53,7 @@ class VideoSource:
         self.expected_frames = 0 if live and not self.is_finite else _expected_frames(container, self._stream)
         self.is_exact = self._stream.frames > 0
         self.duration_s = container.duration / 1e6 if self.is_finite and container.duration else 0.0
+        self._passed: Passed | None = None
         self.warning = ""
         if not self._has_times and not live:
             fps = self.nominal_fps or 25.0
@@ -60,9 +62,18 @@ class VideoSource:
     def close(self) -> None:
         self._container.close()
 
+    def pass_over(self, num_pictures: int) -> None:
+        if not self._live and self._has_times and not self._only_dts:
+            self._passed = passed_over(self._masked, num_pictures)
+
     def __iter__(self) -> Iterator[Picture]:
         first: int | None = None
         unit_s = self._stream.time_base or Fraction(1)
+        if self._passed is not None:
+            first = self._passed.stamps[0]
+            yield Picture(0.0, lambda frame=self._passed.first: to_bgr(frame, self._reformatter))  # type: ignore[misc]
+            for passed in self._passed.stamps[1:]:
+                yield Picture(float((passed - first) * unit_s), _broken)
         for stamp, frame in self._in_order():
             if frame is None:
                 yield Picture(None, _broken, is_broken=True)
@@ -111,9 +122,13 @@ class VideoSource:
         reading fails."""
         last_s = time.monotonic()
         packets = self._container.demux(self._stream)
+        begin = None if self._passed is None else self._passed.begin
         while True:
             try:
                 packet = next(packets)
+                if begin is not None and packet.pts != begin:
+                    continue
+                begin = None
             except (StopIteration, EOFError):
                 return
             except FFmpegError as error:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Status: TypeAlias = Literal["starting", "ok", "degraded", "stalled"]
 
-_WELL = ("running", "ended", "stopped")
+_SIZES = {
+    "gallery": "Vectors that new tracklets are compared with.",
+    "identities": "Identities that can be found again.",
+    "tracklets": "Tracklets that the association remembers.",
+    "frames_reordered": "Frames that wait for late ones.",
+}
+_WELL = ("running", "ended", "stopped", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class CameraFigures:
     lag_s: float = 0.0
     num_people: int = 0  # visible in its last frame
     num_tracklets: int = 0
+    num_waiting: int | None = None  # frames that are read and not taken yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class NodeFigures:
     worker: int
     busy_s: float
     num_items: int
+    sizes: tuple[tuple[str, int], ...] = ()  # what it keeps, and how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +66,16 @@ class Snapshot:
     cameras: tuple[CameraFigures, ...]
     nodes: tuple[NodeFigures, ...] = ()
     num_ticks: int = 0
-    num_ticks_waiting: int | None = None
     num_identities: int = 0
     num_merges: int = 0
+    merges_per_minute: float = 0.0
     num_splits: int = 0
     num_restarts: int = 0
-    gallery_size: int | None = None
+    waiting: Mapping[str, int] = field(default_factory=dict)  # ticks, by worker
     journal_bytes: int | None = None
+    journal_age_s: float | None = None
     streams: tuple[StreamFigures, ...] = ()
+    camera_changes: Mapping[str, int] = field(default_factory=dict)  # while the run goes: how many were done, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +115,13 @@ def metrics(snapshot: Snapshot) -> Iterator[Metric]:
     whole: list[tuple[str, Literal["gauge", "counter"], str, float | None]] = [
         ("uptime_seconds", "gauge", "Time since the start of the run.", one.wall_s),
         ("ticks", "counter", "Ticks finished.", one.num_ticks),
-        ("ticks_waiting", "gauge", "Ticks read and not finished.", one.num_ticks_waiting),
         ("identities", "gauge", "Identities so far, merged ones counted once.", one.num_identities),
         ("identity_merges", "counter", "Identities found to be one.", one.num_merges),
+        ("identity_merges_per_minute", "gauge", "Of the last minute.", one.merges_per_minute),
         ("identity_splits", "counter", "Identities found to be two.", one.num_splits),
-        ("gallery_size", "gauge", "Vectors that new tracklets are compared with.", one.gallery_size),
         ("worker_restarts", "counter", "Workers that died and were replaced.", one.num_restarts),
         ("journal_bytes", "gauge", "Size of the journal.", one.journal_bytes),
+        ("journal_age_seconds", "gauge", "Since the run's state was saved.", one.journal_age_s),
     ]
     for name, kind, about, value in whole:
         if value is not None:
@@ -127,6 +137,16 @@ def metrics(snapshot: Snapshot) -> Iterator[Metric]:
         "crosscam_stage_items", "counter", "Camera-frames that a stage has worked on.", labels,
         tuple((key, float(node.num_items)) for key, node in rows),
     )  # fmt: skip
+    for size, about in _SIZES.items():
+        kept = [number for _, node in rows for name, number in node.sizes if name == size]
+        if kept:
+            yield Metric(f"crosscam_{size}_size", "gauge", about, (), (((), float(sum(kept))),))
+    waiting = tuple(((worker,), float(number)) for worker, number in sorted(snapshot.waiting.items()))
+    yield Metric("crosscam_ticks_waiting", "gauge", "Ticks that a worker has before it.", ("worker",), waiting)
+    changes = tuple(((result,), float(number)) for result, number in snapshot.camera_changes.items())
+    yield Metric(
+        "crosscam_camera_changes", "counter", "Times that cameras were added or removed.", ("result",), changes
+    )
     if snapshot.streams:
         yield from _per_stream(snapshot.streams)
 
@@ -138,8 +158,8 @@ def _per_stream(streams: tuple[StreamFigures, ...]) -> Iterator[Metric]:
         ("dropped", "counter", "Messages given up because the other side was away.", "num_dropped"),
         ("waiting", "gauge", "Messages that wait on this side.", "num_waiting"),
     ]
-    for name, kind, about, field in columns:
-        samples = tuple(((stream.name,), float(getattr(stream, field))) for stream in streams)
+    for name, kind, about, column in columns:
+        samples = tuple(((stream.name,), float(getattr(stream, column))) for stream in streams)
         yield Metric(f"crosscam_stream_{name}", kind, about, ("stream",), samples)
     refused = tuple(((stream.name, why), float(num)) for stream in streams for why, num in stream.refused)
     labels = ("stream", "reason")
@@ -156,9 +176,11 @@ def _per_camera(cameras: tuple[CameraFigures, ...]) -> Iterator[Metric]:
         ("camera_lag_seconds", "gauge", "Age of the last frame when it was delivered.", "lag_s"),
         ("camera_people", "gauge", "People visible in the last frame.", "num_people"),
         ("camera_tracklets", "counter", "Tracklets begun.", "num_tracklets"),
+        ("camera_frames_waiting", "gauge", "Frames read and not taken yet.", "num_waiting"),
     ]
-    for name, kind, about, field in columns:
-        samples = tuple(((camera.name,), float(getattr(camera, field))) for camera in cameras)
+    for name, kind, about, column in columns:
+        values = [(camera.name, getattr(camera, column)) for camera in cameras]
+        samples = tuple(((camera,), float(value)) for camera, value in values if value is not None)
         yield Metric(f"crosscam_{name}", kind, about, ("camera",), samples)
     up = tuple(((camera.name, camera.state), 1.0) for camera in cameras)
     yield Metric("crosscam_camera_state", "gauge", "1 for the state that a camera is in.", ("camera", "state"), up)

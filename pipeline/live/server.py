@@ -1,4 +1,10 @@
-"""GET /health, GET /metrics and, with the token, POST of what changes a run. Answers come from snapshots."""
+"""GET /health, GET /metrics and, with the token, what changes a run. Answers come from snapshots.
+
+POST /stop              end the run as Ctrl-C does
+POST /reload            read the cameras' file again
+POST /cameras           add a camera; the body is its entry, as JSON
+DELETE /cameras/NAME    remove a camera
+"""
 
 from __future__ import annotations
 
@@ -10,9 +16,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote
 
+from pipeline.live.changes import Changes, RefusedError, body_length, entry_of
 from pipeline.live.config import LiveConfig
 from pipeline.live.figures import Metric, Snapshot, health, metrics
 
@@ -26,9 +35,9 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 class LiveServer:
     """Serves the figures of a run in threads of its own; a context manager.
 
-    `snapshot` is called for every request, from any thread. `actions` are what `POST /<name>` does: nothing without
-    the token, which the environment variable of `config` holds. Raises ValueError where the address can not be used,
-    or prometheus-client is missing.
+    `snapshot` is called for every request, from any thread. `actions` are what `POST /<name>` does, `changes` what
+    is done to cameras: nothing without the token, which the file or the environment variable of `config` holds. Raises
+    ValueError where the address or the token can not be used, or prometheus-client is missing.
     """
 
     def __init__(
@@ -37,8 +46,9 @@ class LiveServer:
         snapshot: Callable[[], Snapshot],
         actions: Mapping[str, Callable[[], object]],
         environ: Mapping[str, str] = os.environ,
+        changes: Changes | None = None,
     ) -> None:
-        token = environ.get(config.token_env, "")
+        token = _token(config, environ)
         if not config.is_private and not token:
             raise ValueError(
                 f"live.host {config.host} can be reached from other machines, which needs a token: "
@@ -46,7 +56,7 @@ class LiveServer:
             )
         if find_spec("prometheus_client") is None:
             raise ValueError("live: prometheus-client is not installed; pip install 'crosscam[live]'")
-        self._site = _Site(config, snapshot, dict(actions), token)
+        self._site = _Site(config, snapshot, dict(actions), token, changes)
         try:
             self._server = _Server((config.host, config.port), _Handler, self._site)
         except OSError as error:
@@ -83,35 +93,54 @@ class _Site:
         snapshot: Callable[[], Snapshot],
         actions: Mapping[str, Callable[[], object]],
         token: str,
+        changes: Changes | None,
     ) -> None:
         self.config = config
+        self._changes = changes
         self.token = token
         self.refused: dict[int, int] = {}
         self._snapshot = snapshot
         self._actions = actions
         self._lock = threading.Lock()
 
-    def answer(self, method: str, path: str, allowed: bool) -> tuple[int, str, bytes]:
-        """Status, content type and body. `allowed`: the request has the token."""
+    def answer(self, method: str, path: str, allowed: bool, body: Callable[[], bytes]) -> tuple[int, str, bytes]:
+        """Status, content type and body. `allowed`: the request has the token; `body` reads what came with it."""
         if not self.config.is_private and not allowed:
             return _text(401, "this address needs the token: Authorization: Bearer <token>")
         if method in ("GET", "HEAD"):
             if path == "/health":
-                status, body = health(self._snapshot(), self.config.stalled_s)
-                return (503 if status == "stalled" else 200), "application/json", json.dumps(body).encode()
+                status, told = health(self._snapshot(), self.config.stalled_s)
+                return (503 if status == "stalled" else 200), "application/json", json.dumps(told).encode()
             if path == "/metrics":
                 return 200, *_exposition([*metrics(self._snapshot()), self._refusals()])
             return _text(404, "there are /health and /metrics")
-        action = self._actions.get(path.removeprefix("/"))
+        action = self._action(method, path, body)
         if action is None:
-            return _text(404, f"there are {', '.join('/' + name for name in sorted(self._actions)) or 'no actions'}")
+            return _text(404, "there are POST /stop, POST /reload, POST /cameras and DELETE /cameras/NAME")
         if not self.token:
             return _text(403, f"nothing can be changed: the environment variable {self.config.token_env} is not set")
         if not allowed:
             return _text(401, "this needs the token: Authorization: Bearer <token>")
-        log.warning("live: %s was asked for", path)
-        action()
-        return _text(202, "done")
+        try:
+            done = action()
+        except RefusedError as error:
+            return _text(error.status, str(error))
+        return _text(202, done if isinstance(done, str) else "done")
+
+    def _action(self, method: str, path: str, body: Callable[[], bytes]) -> Callable[[], object] | None:
+        """What a request asks for, None where there is no such thing."""
+        changes, name = self._changes, path.removeprefix("/")
+        if method == "POST" and name in self._actions:
+            log.warning("live: %s was asked for", path)
+            return self._actions[name]
+        if changes is None:
+            return None
+        if (method, name) == ("POST", "reload"):
+            return changes.reload
+        if (method, name) == ("POST", "cameras"):
+            return lambda: changes.add(entry_of(body()))
+        camera = name.removeprefix("cameras/")
+        return (lambda: changes.remove(unquote(camera))) if method == "DELETE" and camera not in (name, "") else None
 
     def _refusals(self) -> Metric:
         with self._lock:
@@ -171,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
+    def do_DELETE(self) -> None:
+        self._serve()
+
     def _serve(self) -> None:
         site = self.server.site
         self.close_connection = True
@@ -180,11 +212,20 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         allowed = bool(site.token) and hmac.compare_digest(given.encode(), site.token.encode())
         try:
-            answer = site.answer(self.command, self.path.partition("?")[0], allowed)
+            answer = site.answer(self.command, self.path.partition("?")[0], allowed, self._body)
+        except TimeoutError:
+            answer = _text(408, "the body did not come")
         except Exception:
             log.exception("live: %s failed", self.command)
             answer = _text(500, "failed; the log says why")
         self._send(*answer)
+
+    def _body(self) -> bytes:
+        length = body_length(self.headers.get("Content-Length"))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise RefusedError("the body is cut off")
+        return body
 
     def _is_for_us(self) -> bool:
         """A page of another site must not read figures through the browser of who works on this machine."""
@@ -228,6 +269,19 @@ def _exposition(wanted: Sequence[Metric]) -> tuple[str, bytes]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Once())
     return CONTENT_TYPE_LATEST, generate_latest(registry)
+
+
+def _token(config: LiveConfig, environ: Mapping[str, str]) -> str:
+    """What who wants to change something has to know; empty: nobody may. Raises ValueError."""
+    if config.token_file is None:
+        return environ.get(config.token_env, "")
+    try:
+        token = Path(config.token_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"live.token_file: {config.token_file} can not be read: {error}") from None
+    if not token:
+        raise ValueError(f"live.token_file: {config.token_file} is empty; write the token into it")
+    return token
 
 
 def _text(status: int, text: str) -> tuple[int, str, bytes]:

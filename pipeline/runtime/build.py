@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from pipeline.runtime.chain import Node, NodeTime, Restart, Tick
 from pipeline.runtime.config import RuntimeConfig
@@ -31,6 +31,15 @@ class Runner(Protocol):
 
     def restarts(self) -> tuple[Restart, ...]:
         """The workers that were lost and replaced so far."""
+        ...
+
+
+@runtime_checkable
+class Queued(Protocol):
+    """A runner that tells how much waits before its workers."""
+
+    def waiting(self) -> dict[str, int]:
+        """Ticks by worker; from any thread."""
         ...
 
 

@@ -89,6 +89,25 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Rides behind the items of a tick to tell the stages something that holds from that tick on.
+
+    A stage that can `follow` gets the content before the tick's items, and may give items of its own, which go on
+    before them. Given to all shards, it comes out of the chain once. It is to be sent with every tick from then on: a
+    worker that replaces a lost one knows nothing, and stages that know it already pass over it.
+    """
+
+    content: Any
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A stage that notices are for."""
+
+    def follow(self, content: Any) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The items of one shard in one slot of time."""
 
@@ -103,12 +122,25 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class NodeTime:
-    """Seconds that a node's stages have worked so far, by the wall and of their own thread's processor time."""
+    """Seconds that a node's stages have worked so far, by the wall and of their own thread's processor time.
+
+    `sizes`: how much a stage keeps at this moment, by what it is; nothing of stages that do not tell.
+    """
 
     name: str
     wall_s: float
     cpu_s: float
     num_items: int
+    sizes: tuple[tuple[str, int], ...] = ()
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A stage that tells how much it keeps."""
+
+    def sizes(self) -> dict[str, int]:
+        """By what it is; quick, and from any thread."""
+        ...
 
 
 class StageError(RuntimeError):
@@ -209,7 +241,8 @@ class Worker:
         self._restore(inner)
 
     def time(self) -> NodeTime:
-        return NodeTime(self._node.name, self._wall_s, self._cpu_s, self._num_items)
+        sizes = tuple(self._stage.sizes().items()) if isinstance(self._stage, Measured) else ()
+        return NodeTime(self._node.name, self._wall_s, self._cpu_s, self._num_items, sizes)
 
     def _restore(self, state: Any) -> None:
         if isinstance(self._stage, Recoverable):
@@ -218,9 +251,16 @@ class Worker:
 
     def _mapped(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         marks = [item for item in items if isinstance(item, Mark)]
-        if marks:
-            return (*self._worked(tuple(item for item in items if not isinstance(item, Mark))), self._marked(marks))
-        return self._worked(items)
+        notices = [item for item in items if isinstance(item, Notice)][:1]
+        if not (marks or notices):
+            return self._worked(items)
+        more = [item for notice in notices for item in self._told(notice)]
+        plain = tuple(item for item in items if not isinstance(item, Mark | Notice))
+        return (*more, *self._worked(plain), *notices, *([self._marked(marks)] if marks else []))
+
+    def _told(self, notice: Notice) -> Sequence[Any]:
+        stage = self._stage
+        return self._guarded(lambda: stage.follow(notice.content)) if isinstance(stage, Follower) else ()
 
     def _marked(self, marks: Sequence[Mark]) -> Mark:
         """The marks of all shards as one, with the state of this worker."""

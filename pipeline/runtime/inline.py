@@ -83,6 +83,14 @@ class InlineRunner:
         if self._failure is not None:
             raise self._failure
 
+    def waiting(self) -> dict[str, int]:
+        """By worker, how many ticks wait before it."""
+        return {
+            node.name if node.workers == 1 else f"{node.name}-{number}": inbox.qsize()
+            for node, row in zip(self._nodes, self._queues, strict=False)
+            for number, inbox in enumerate(row)
+        }
+
     def times(self) -> tuple[NodeTime, ...]:
         """What each worker has spent so far, in the order of the nodes."""
         order = {node.name: place for place, node in enumerate(self._nodes)}

@@ -136,6 +136,11 @@ class Link:
         return dropped
 
     @property
+    def num_waiting(self) -> int:
+        """Ticks that it was given and has not answered."""
+        return len(self.working)
+
+    @property
     def times(self) -> tuple[NodeTime, ...]:
         return _added(self._times_before, self._times)
 
@@ -234,6 +239,6 @@ def _pickled(plan: Plan) -> bytes:
 
 def _added(a: tuple[NodeTime, ...], b: tuple[NodeTime, ...]) -> tuple[NodeTime, ...]:
     return tuple(
-        NodeTime(x.name, x.wall_s + y.wall_s, x.cpu_s + y.cpu_s, x.num_items + y.num_items)
+        NodeTime(x.name, x.wall_s + y.wall_s, x.cpu_s + y.cpu_s, x.num_items + y.num_items, y.sizes)
         for x, y in zip(a, b, strict=True)
     )

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pipeline.runtime.chain import END, Mark, Tick
+from pipeline.runtime.chain import END, Mark, Notice, Tick
 
 _POLL_S = 0.1
+_FOR_ALL = (Mark, Notice)
 
 
 def close_source(source: Iterable[Tick]) -> None:
@@ -52,10 +53,10 @@ class Pace:
 class Splitter:
     """One stream of ticks as several shards, read by as many threads.
 
-    `shard_of` gives the shard of an item; a `Mark` goes to all. Every shard gets every tick, if need be without items,
-    so that who joins them later never waits for a shard that had nothing to say. The stream is read by whichever thread
-    runs out first; none is read further than `max_ticks` ahead of the slowest shard. After an error in the stream each
-    shard raises it.
+    `shard_of` gives the shard of an item; what is `_FOR_ALL` goes to each. Every shard gets every tick, if need be
+    without items, so that who joins them later never waits for a shard that had nothing to say. The stream is read by
+    whichever thread runs out first; none is read further than `max_ticks` ahead of the slowest shard. After an error in
+    the stream each shard raises it.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Splitter:
             if tick is not None:
                 for shard, row in enumerate(self._queues):
                     if not self._closed[shard]:
-                        items = tuple(i for i in tick.items if isinstance(i, Mark) or self._shard_of(i) == shard)
+                        items = tuple(i for i in tick.items if isinstance(i, _FOR_ALL) or self._shard_of(i) == shard)
                         row.append(Tick(shard, tick.index, items))
             self._news.notify_all()
 

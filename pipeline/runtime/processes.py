@@ -133,6 +133,10 @@ class ProcessRunner:
         if self._failure is not None:
             raise self._failure
 
+    def waiting(self) -> dict[str, int]:
+        """By worker, how many ticks it was given and has not finished."""
+        return {link.name: link.num_waiting for link in self._links}
+
     def times(self) -> tuple[NodeTime, ...]:
         """What each worker has spent so far, in the order of the nodes."""
         order = {node.name: place for place, node in enumerate(self._nodes)}

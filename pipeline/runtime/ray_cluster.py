@@ -2,16 +2,19 @@
 
 Ray keeps the calls of one caller to one actor in order, so one caller makes them all. What a line of stages gives goes
 to the next as a reference: the values move from actor to actor, not through the driver. Failures of stages travel as
-values; an actor that dies is an error of Ray's, which is told by the worker's name.
+values.
+
+Every `checkpoint_ticks` ticks all actors are asked for their state behind one and the same call, and the driver keeps
+what it has sent since. Where an actor dies, or its machine, another takes its place, all go back to that state, and
+the ticks since then are sent again; what had been given out by then is not given twice. That the others go back too
+costs a few ticks of work, and needs no knowledge of which call of which actor was lost.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import queue
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,68 +22,33 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.runtime.chain import (
-    END,
-    Line,
-    Node,
-    NodeTime,
-    Restart,
-    StageError,
-    Tick,
-    WorkerLost,
-    line_name,
-    lines,
-    shards_at,
-)
-from pipeline.runtime.config import PlacementConfig, RuntimeConfig
+from pipeline.runtime.chain import END, Node, NodeTime, Restart, Tick
+from pipeline.runtime.config import RuntimeConfig
 from pipeline.runtime.pace import Pace, close_source
-
-log = logging.getLogger(__name__)
+from pipeline.runtime.ray_actors import Actors, Place
+from pipeline.runtime.ray_station import Failure, Snapshot, error_of
 
 _POLL_S = 0.1
+_SAVING_SHARE = 0.1  # of an actor's time may go into saving its state
+_QUICK_S = 2e-3  # what never counts as long
+_MOST_SKIPPED = 3  # savings that are left out one after the other for that reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What went wrong in a stage, on its way through the later actors."""
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A tick that was sent. `given`: what it led to has been given out."""
 
-    node: str
-    building: bool
-    cause: bytes | None
-    text: str
-    trace: str
+    shard: int
+    ticks: Any  # reference
+    result: Any  # reference
+    given: bool = False
 
 
-class _Station:
-    """The actor: one worker of a line of nodes."""
+@dataclass(slots=True, eq=False)
+class _Cut:
+    """A state of all actors that was asked for, right behind what was sent before."""
 
-    def __init__(self, nodes: bytes, shards: Sequence[int], prepare: bytes) -> None:
-        self._failure: _Failure | None = None
-        self._line: Line | None = None
-        try:
-            call = pickle.loads(prepare)
-            if call is not None:
-                call()
-            self._line = Line(pickle.loads(nodes), shards)
-        except StageError as error:
-            self._failure = _failure(error)
-
-    def built(self) -> _Failure | None:
-        return self._failure
-
-    def handle(self, ticks: Sequence[Tick] | _Failure) -> list[Tick] | _Failure:
-        if isinstance(ticks, _Failure):
-            return ticks
-        if self._line is None or self._failure is not None:
-            return self._failure or []
-        try:
-            return [result for tick in ticks for result in self._line.handle(tick)]
-        except StageError as error:
-            self._failure = _failure(error)
-            return self._failure
-
-    def times(self) -> tuple[NodeTime, ...]:
-        return self._line.times() if self._line else ()
+    states: dict[Place, Any]  # references
 
 
 class RayRunner:
@@ -88,7 +56,8 @@ class RayRunner:
 
     Joins the cluster at `config.ray.address`, or starts a private one on this machine and stops it at the end.
     Sources are read in threads of the driver; consecutive nodes of as many workers share actors where
-    `config.together`. An actor that dies ends the run with its name: its trackers' memory is not on this machine.
+    `config.together`. An actor that dies is replaced up to `max_restarts` times where all stages are stateless or can
+    be saved; else the run fails with its name.
     """
 
     def __init__(
@@ -106,27 +75,30 @@ class RayRunner:
         self._nodes = tuple(nodes)
         self._sources = tuple(sources)
         self._config = config
-        self._prepare = prepare
+        self._actors = Actors(ray, nodes, len(self._sources), config, prepare)
         self._stop = threading.Event()
         self._pace = Pace(len(self._sources))
         self._queues: list[queue.Queue[Tick | BaseException]] = [queue.Queue(config.queue_ticks) for _ in self._sources]
         self._threads: list[threading.Thread] = []
-        self._rows: list[dict[int, Any]] = []  # of each line, the actors by number
-        self._names: dict[str, str] = {}  # of actors, by Ray's id
-        self._times: tuple[NodeTime, ...] = ()
+        self._states: dict[Place, bytes] = {}  # as of the last cut that is whole
+        self._kept: deque[_Sent] = deque()  # all that was sent behind it
+        self._under_way: deque[_Sent | _Cut] = deque()
+        self._since_cut = self._num_skipped = 0
+        self._too_long = False
         self._owns_cluster = False
 
     def __enter__(self) -> Self:
         if not self._ray.is_initialized():
+            own = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
             self._ray.init(
                 address=self._config.ray.address,
                 logging_level=logging.WARNING,
                 log_to_driver=False,
-                **({} if self._config.ray.address else {"include_dashboard": False}),
+                **({} if self._config.ray.address else own),
             )
             self._owns_cluster = True
         try:
-            self._build()
+            self._actors.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -142,59 +114,107 @@ class RayRunner:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        for row in self._rows:
-            for actor in row.values():
-                with suppress(Exception):  # an actor that is gone already need not be ended
-                    self._ray.kill(actor)
-        self._rows = []
+        self._actors.end()
         if self._owns_cluster:
             self._ray.shutdown()
 
     def __iter__(self) -> Iterator[Tick]:
         ended = [False] * len(self._sources)
-        under_way: deque[Any] = deque()
-        while not all(ended) or under_way:
+        while not all(ended) or self._under_way:
             for shard, done in enumerate(ended):
                 if done:
                     continue
                 tick = self._next_of(shard)
                 ended[shard] = tick.is_end
-                under_way.append(self._submit(tick))
-                if len(under_way) >= self._config.queue_ticks * len(self._sources):
-                    yield from self._result(under_way.popleft())
-            if all(ended) and under_way:
-                yield from self._result(under_way.popleft())
+                self._send(tick)
+                while len(self._under_way) >= self._config.queue_ticks * len(self._sources):
+                    yield from self._oldest()
+            if all(ended) and self._under_way:
+                yield from self._oldest()
         self.times()
 
     def times(self) -> tuple[NodeTime, ...]:
-        """What each worker has spent so far, in the order of the nodes."""
-        if self._rows:
-            calls = [actor.times.remote() for row in self._rows for actor in row.values()]
-            with suppress(self._ray.exceptions.RayError):
-                self._times = tuple(time for times in self._ray.get(calls) for time in times)
+        """What each worker has spent so far, in the order of the nodes; of one that was lost, since it was replaced."""
         order = {node.name: place for place, node in enumerate(self._nodes)}
-        return tuple(sorted(self._times, key=lambda t: order[t.name]))
+        return tuple(sorted(self._actors.times(), key=lambda t: order[t.name]))
 
     def restarts(self) -> tuple[Restart, ...]:
-        return ()
+        """The workers that were lost and replaced so far."""
+        return tuple(self._actors.restarts)
 
-    def _build(self) -> None:
-        place = 0
-        for line in lines(self._nodes, self._config.together):
-            shards = shards_at(self._nodes, len(self._sources), place)
-            place += len(line)
-            num_workers = line[0].workers
-            options = _options(line, self._config.ray.placement)
-            station = self._ray.remote(**options)(_Station)
-            row = {}
-            for number in sorted({shard % num_workers for shard in shards}):
-                mine = [shard for shard in shards if shard % num_workers == number]
-                row[number] = station.remote(_pickled(line), mine, pickle.dumps(self._prepare))
-                self._names[row[number]._actor_id.hex()] = line_name(line, number)
-            self._rows.append(row)
-        for built in self._get([actor.built.remote() for row in self._rows for actor in row.values()]):
-            if built is not None:
-                raise _error_of(built)
+    def _send(self, tick: Tick) -> None:
+        ticks = self._ray.put([tick])
+        sent = _Sent(tick.shard, ticks, self._actors.work(tick.shard, ticks))
+        self._under_way.append(sent)
+        if not self._actors.can_save:
+            return
+        self._kept.append(sent)
+        self._since_cut += 1
+        if self._since_cut < self._config.checkpoint_ticks * len(self._sources):
+            return
+        self._since_cut = 0
+        if self._too_long and self._num_skipped < _MOST_SKIPPED:
+            self._num_skipped += 1
+            return
+        self._num_skipped = 0
+        self._under_way.append(_Cut(self._actors.save()))
+
+    def _oldest(self) -> Iterator[Tick]:
+        """What the oldest that is under way has led to."""
+        oldest = self._under_way[0]
+        try:
+            if isinstance(oldest, _Cut):
+                found = dict(zip(oldest.states, self._ray.get(list(oldest.states.values())), strict=True))
+            else:
+                outcome = self._ray.get(oldest.result)
+        except self._ray.exceptions.RayError as error:
+            if not self._is_loss(error):
+                raise
+            self._recover(error)
+            return
+        self._under_way.popleft()
+        if isinstance(oldest, _Cut):
+            self._settle(found)
+            return
+        if isinstance(outcome, Failure):
+            raise error_of(outcome)
+        oldest.given = True
+        for tick in outcome:
+            if not tick.is_end:
+                yield tick
+
+    def _settle(self, found: dict[Place, Snapshot | Failure]) -> None:
+        """A cut is whole: from now on the run goes back no further."""
+        states: dict[Place, bytes] = {}
+        self._too_long = False
+        for place, snapshot in found.items():
+            if isinstance(snapshot, Failure):
+                raise error_of(snapshot)
+            states[place] = snapshot.state
+            self._too_long |= snapshot.saving_s > max(_SAVING_SHARE * snapshot.worked_s, _QUICK_S)
+        self._states = states
+        while self._kept and self._kept[0].given:
+            self._kept.popleft()
+
+    def _is_loss(self, error: BaseException) -> bool:
+        """Whether an actor, a machine or a value is gone, rather than that a call has failed."""
+        errors = self._ray.exceptions
+        losses = (
+            *(errors.RayActorError, errors.NodeDiedError, errors.WorkerCrashedError, errors.OutOfMemoryError),
+            *(errors.ObjectLostError, errors.ObjectFetchTimedOutError),
+        )
+        return isinstance(error, losses) or isinstance(getattr(error, "cause", None), losses)
+
+    def _recover(self, error: BaseException) -> None:
+        """An actor is lost: put another in its place, and go on from the last cut."""
+        self._actors.replace_lost(error, len(self._kept))
+        for gone in self._under_way:
+            with suppress(self._ray.exceptions.RayError):  # else Ray warns that nobody has asked for it
+                self._ray.get(gone.result if isinstance(gone, _Sent) else list(gone.states.values()))
+        self._actors.build(self._states)
+        for sent in self._kept:
+            sent.result = self._actors.work(sent.shard, sent.ticks)
+        self._under_way = deque(sent for sent in self._kept if not sent.given)
 
     def _feed(self, shard: int, source: Iterable[Tick]) -> None:
         try:
@@ -220,75 +240,3 @@ class RayRunner:
         if isinstance(what, BaseException):
             raise what
         return what
-
-    def _submit(self, tick: Tick) -> Any:
-        """Send a tick through all lines -> the reference to what the last gives."""
-        shard, result, place = tick.shard, self._ray.put([tick]), 0
-        for line, row in zip(lines(self._nodes, self._config.together), self._rows, strict=True):
-            shard = 0 if any(node.merges for node in self._nodes[:place]) else tick.shard
-            place += len(line)
-            result = row[shard % line[0].workers].handle.remote(result)
-        return result
-
-    def _result(self, reference: Any) -> Iterator[Tick]:
-        outcome = self._get(reference)
-        if isinstance(outcome, _Failure):
-            raise _error_of(outcome)
-        for tick in outcome:
-            if not tick.is_end:
-                yield tick
-
-    def _get(self, reference: Any) -> Any:
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.ActorDiedError as error:
-            name = self._names.get(getattr(error, "actor_id", "") or "", "of unknown name")
-            cause = WorkerLost(f"worker {name} died, and what it remembered with it: {str(error).splitlines()[0]}")
-            lost = StageError(name.rpartition("-")[0] if name[-1:].isdigit() else name, cause)
-            raise lost from cause
-
-
-def _options(line: Sequence[Node], placement: dict[str, PlacementConfig]) -> dict[str, Any]:
-    """What an actor asks of the cluster: the sum of what its stages do."""
-    parts = [placement.get(node.name, PlacementConfig(num_cpus=0)) for node in line]
-    resources: dict[str, float] = {}
-    for part in parts:
-        for name, amount in part.resources.items():
-            resources[name] = max(resources.get(name, 0.0), amount)
-    return {
-        "num_cpus": sum(part.num_cpus for part in parts),
-        "num_gpus": sum(part.num_gpus for part in parts),
-        "resources": resources,
-    }
-
-
-def _failure(error: StageError) -> _Failure:
-    cause = error.__cause__ or error
-    try:
-        data = pickle.dumps(cause)
-        pickle.loads(data)
-    except Exception:  # any class may fail in any way here; the text serves instead
-        data = None
-    trace = "".join(traceback.format_exception(cause))
-    return _Failure(error.node, error.building, data, f"{type(cause).__name__}: {cause}", trace)
-
-
-def _error_of(failure: _Failure) -> StageError:
-    cause: BaseException = pickle.loads(failure.cause) if failure.cause else RuntimeError(failure.text)
-    cause.add_note(f"In an actor:\n{failure.trace}")
-    error = StageError(failure.node, cause, building=failure.building)
-    error.args = (f"stage {failure.node} failed: {failure.text}",)
-    error.__cause__ = cause
-    return error
-
-
-def _pickled(line: Sequence[Node]) -> bytes:
-    for node in line:
-        try:
-            pickle.dumps(node)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"node {node.name}: its factory can not be sent to another process ({error}); "
-                "make it an importable function or class, or a functools.partial of one"
-            ) from error
-    return pickle.dumps(tuple(line))

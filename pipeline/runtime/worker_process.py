@@ -1,7 +1,8 @@
 """What runs inside a worker process: a line of stages, fed through a pipe, that answers each tick with one message.
 
-The process belongs to its parent: it ignores SIGINT and SIGTERM, which the parent answers for all, and ends when the
-pipe does. One message per tick makes a crash clean: either all that a tick led to has left the process, or nothing.
+The process belongs to its parent: it ignores SIGINT, SIGTERM and SIGHUP, which the parent answers for all, and ends
+when the pipe does. One message per tick makes a crash clean: either all that a tick led to has left the process, or
+nothing.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def main(connection: Connection, plan_bytes: bytes) -> None:
     """The process's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     plan: Plan = pickle.loads(plan_bytes)
     post = _Post(connection)
     logging.basicConfig(level=plan.log_level, handlers=[_Forward(post)], force=True)

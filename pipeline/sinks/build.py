@@ -10,6 +10,7 @@ from typing import Self
 
 from pipeline.sinks.config import OutputConfig
 from pipeline.sinks.final import Windows
+from pipeline.sinks.rotation import PERIODS_S, Rotation
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.tables import TableSink
 from pipeline.sinks.video import VideoSink
@@ -28,6 +29,14 @@ class Sinks:
         """Give one tick to every sink, the tables first. Raises OutputError."""
         for sink in self._sinks:
             sink.write(frames)
+
+    def follow(self, camera_names: Sequence[str], shown: Sequence[int]) -> None:
+        """The cameras of the run have changed: names by camid, and the camids of those that are there. Called before
+        the first frame of a camera that is new; from any thread."""
+        self._tables.follow(camera_names)
+        for sink in self._sinks:
+            if isinstance(sink, VideoSink):
+                sink.follow(camera_names, shown)
 
     def settle(self) -> dict[str, int]:
         """Write the tables through to the disk -> the bytes of each file, for `open_sinks`. Raises OutputError."""
@@ -61,16 +70,30 @@ def open_sinks(
     floor_bounds_m: tuple[float, float, float, float] | None = None,
     resumable: bool = False,
     kept: Mapping[str, int] | None = None,
+    clock_zero_s: float | None = None,
 ) -> Sinks:
     """The sinks that write into `folder`, which `prepare_output` has made ready; `camera_names` by camid.
 
     `fps` is ticks per second; `floor_bounds_m` (xmin, ymin, xmax, ymax) of the floor map, None for no map.
     `resumable` leaves `.partial` files for `remove_partials`; `kept` goes on with those of a run that was killed.
-    Raises OutputError where the folder does not take files.
+    `clock_zero_s`: seconds since 1970 where the clock is 0, if known. Raises OutputError where the folder does not take
+    files.
     """
     others: list[Sink] = []
     if video:
         others.append(VideoSink(folder, camera_names, fps=fps, floor_bounds_m=floor_bounds_m, config=config))
     windows = Windows(config.count_window_s, config.visit_gap_s)
-    tables = TableSink(folder, camera_names, mot=config.mot, windows=windows, resumable=resumable, kept=kept)
+    rotation = None
+    if config.rotate != "never":
+        keep = config.retention_s, config.retention_bytes
+        rotation = Rotation(PERIODS_S[config.rotate], clock_zero_s or 0.0, *keep)
+    tables = TableSink(
+        folder,
+        camera_names,
+        mot=config.mot,
+        windows=windows,
+        resumable=resumable,
+        kept=kept,
+        rotation=rotation,
+    )
     return Sinks(tables, others)

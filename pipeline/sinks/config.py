@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipeline.settings import Settings
 
@@ -18,6 +20,15 @@ class OutputConfig(Settings):
     snapshot_s: float = Field(
         10.0, ge=0, le=86_400, description="save the run's state so often, seconds; live cameras can lose as much"
     )
+    rotate: Literal["never", "hour", "day"] = Field(
+        "never", description="of a long run: also whole tables of every hour or day (UTC) when it is over"
+    )
+    retention_s: float | None = Field(
+        None, gt=0, description="with rotate: hours or days that ended so long ago are removed, rows and tables"
+    )
+    retention_bytes: int | None = Field(
+        None, gt=0, description="with rotate: the oldest hours or days are removed when all have more bytes than this"
+    )
     count_window_s: float = Field(3.0, ge=0.1, le=86_400, description="length of the windows of counts.csv, seconds")
     visit_gap_s: float = Field(
         3.0, ge=0, le=3600, description="who is unseen in a camera for no longer has not left it (counts, transitions)"
@@ -29,3 +40,9 @@ class OutputConfig(Settings):
     stale_s: float = Field(
         1.0, gt=0, le=60, description="a camera without a frame for this long (or 2.5 of its steps) is shown as silent"
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.rotate == "never" and (self.retention_s or self.retention_bytes):
+            raise ValueError("retention_s and retention_bytes count whole hours or days: set rotate to hour or day")
+        return self

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS_FILE = "events.jsonl"
 RUN_STARTED = "run_started"
+CAMERA_ADDED, CAMERA_REMOVED = "camera_added", "camera_removed"
 _IDENTITY_KINDS = frozenset(get_args(EventKind))
 _EVIDENCE = (
     *("confidence", "similarity", "ground_m", "gap_s", "margin"),
@@ -52,6 +53,7 @@ class EventLog:
         self._camera_names = tuple(camera_names)
         self._file = AtomicFile(folder / EVENTS_FILE, keep_bytes=keep_bytes)
         self.temporary = self._file.temporary
+        self._path = self._file.path
         self._lock = threading.Lock()
         if keep_bytes is None:
             self._append([{"kind": RUN_STARTED, "cameras": list(self._camera_names)}])
@@ -68,6 +70,15 @@ class EventLog:
             raise ValueError(f"camera event {kind!r}: the name is taken by an identity event")
         line: dict[str, Any] = {"kind": kind, **_number("time_s", time_s), "camera": self._camera_names[camid]}
         self._append([{**line, "message": message} if message else line])
+
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """The cameras of the run have changed; names by camid."""
+        self._camera_names = tuple(camera_names)
+
+    @property
+    def current(self) -> Path:
+        """Where the events are now."""
+        return self.temporary if self.temporary.exists() else self._path
 
     def settle(self) -> int:
         """Write through to the disk what was written so far -> how many bytes that is."""
@@ -173,6 +184,8 @@ def read_events(path: Path, camids: dict[str, int]) -> Iterator[Event]:
                 if line["kind"] == RUN_STARTED:
                     for name in line["cameras"]:
                         camids.setdefault(name, len(camids))
+                elif line["kind"] == CAMERA_ADDED:
+                    camids.setdefault(line["camera"], len(camids))
                 elif line["kind"] in _IDENTITY_KINDS:
                     yield _event(line, camids)
             except (ValueError, TypeError, KeyError):

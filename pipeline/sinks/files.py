@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import shutil
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 PARTIAL = ".partial"
 CLOSING = ".closing"
 JOURNAL_FOLDER = "journal"
+PARTS_FOLDER = "parts"
+TABLE_FILE = "global_tracks.csv"
 _UNFINISHED = "unfinished"
 _PROBE = ".write-test"
 _PROBE_BYTES = 65_536
@@ -206,11 +209,44 @@ def prepare_output(folder: Path, *, go_on: bool = False) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and let nobody else who asks write into it meanwhile. Raises OutputError where another does.
+
+    The lock is on the folder itself and goes with the process, however that ends. A file system that knows no locks
+    is written into without.
+    """
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"{folder}: another process is writing there; wait for it, or choose another folder with --output"
+            ) from None
+        except OSError as error:
+            logger.debug("%s: can not be locked: %s", folder, error)
+        yield
+    finally:
+        os.close(handle)
+
+
 def remove_partials(folder: Path) -> None:
     """Remove what a run needed until it was whole. Raises OutputError."""
     with naming(folder):
         for path in sorted(folder.glob(f"*{PARTIAL}")):
             path.unlink()
+    remove_rows(folder)
+
+
+def remove_rows(folder: Path) -> None:
+    """Remove the rows that the run's table was made of. Raises OutputError."""
+    with naming(folder):
+        partial_path(folder / TABLE_FILE).unlink(missing_ok=True)
+        if (folder / PARTS_FOLDER).is_dir():
+            shutil.rmtree(folder / PARTS_FOLDER)
 
 
 def _set_aside(folder: Path) -> None:
@@ -218,7 +254,7 @@ def _set_aside(folder: Path) -> None:
     if not left:
         shutil.rmtree(folder / JOURNAL_FOLDER, ignore_errors=True)
         return
-    left += [folder / JOURNAL_FOLDER] if (folder / JOURNAL_FOLDER).exists() else []
+    left += [path for name in (JOURNAL_FOLDER, PARTS_FOLDER) if (path := folder / name).exists()]
     number = 1
     while (aside := folder / f"{_UNFINISHED}-{number}").exists():
         number += 1

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.sinks.events import Decision, Tracklet, read_events, resolve
+from pipeline.sinks.files import TABLE_FILE as TABLE_FILE
 from pipeline.sinks.files import AtomicFile, closing_path, naming
 from pipeline.sinks.mot import MotFiles, mot_path
 from pipeline.sinks.visits import Stay, counts_of, transitions_of, visits_of
 
 logger = logging.getLogger(__name__)
 
-TABLE_FILE = "global_tracks.csv"
 TRACKLETS_FILE = "tracklets.csv"
 IDENTITIES_FILE = "identities.csv"
 TRANSITIONS_FILE = "transitions.csv"

@@ -34,7 +34,8 @@ class _View:
 class Mosaic:
     """Draws tick after tick into one canvas; a camera without a new picture keeps its last one.
 
-    The grid is laid out once, after the first pictures. One that comes in another size later is fitted in.
+    The grid is laid out after the first pictures, and when cameras come or go. A picture that comes in another size
+    later is fitted in.
     """
 
     def __init__(
@@ -42,25 +43,38 @@ class Mosaic:
     ) -> None:
         """`max_size` (width, height) px; a camera is silent after `stale_s` or 2.5 of its steps without a frame."""
         self._names = tuple(camera_names)
+        self._tiles = tuple(range(len(self._names)))  # camids in the order of their tiles
+        self._next: tuple[tuple[str, ...], tuple[int, ...]] | None = None  # names and tiles from the next picture on
         self._max_size = max_size
+        self._shape = (1.0, 0)  # aspect and largest width of the pictures
         self._stale_s = stale_s
         self._floor = floor
         self._views: dict[int, _View] = {}
         self._layout: Layout | None = None
         self._canvas: UInt8 = np.zeros((0, 0, 3), np.uint8)
 
+    def follow(self, camera_names: Sequence[str], shown: Sequence[int]) -> None:
+        """Other cameras from the next picture on: names by camid, and the camids that are shown; from any thread.
+
+        The picture keeps its size, and the tiles share it anew.
+        """
+        self._next = tuple(camera_names), tuple(shown)
+
     def draw(self, frames: Sequence[FusedFrame], time_s: float) -> UInt8:
         """The picture (H, W, 3) after one tick, which has at least one preview the first time.
 
         H and W are even and never change. The canvas is the mosaic's own: it is drawn over by the next call.
         """
-        layout = self._layout or self._lay_out(frames)
+        layout = self._layout or self._begin(frames)
+        if self._next is not None:
+            (self._names, self._tiles), self._next = self._next, None
+            layout = self._lay_out((self._canvas.shape[1], self._canvas.shape[0]))
         for frame in frames:
-            if frame.preview.size:
+            if frame.preview.size and frame.camid in self._tiles:
                 self._draw_camera(layout, frame)
         for camid, view in self._views.items():
             allowed_s = max(self._stale_s, _STALE_INTERVALS * view.interval_s)
-            if not view.silent and time_s - view.time_s > allowed_s:
+            if camid in self._tiles and not view.silent and time_s - view.time_s > allowed_s:
                 view.silent = True
                 self._draw_silence(layout, camid, f"no signal since {clock(view.time_s)}")
         if self._floor:
@@ -68,19 +82,24 @@ class Mosaic:
             self._draw_floor(layout, self._floor, time_s)
         return self._canvas
 
-    def _lay_out(self, frames: Sequence[FusedFrame]) -> Layout:
+    def _begin(self, frames: Sequence[FusedFrame]) -> Layout:
         shapes = [frame.preview.shape for frame in frames if frame.preview.size]
         aspect = median(width / height for height, width, _ in shapes)
-        largest_w = max(_SMALLEST_PICTURE_PX, *(width for _, width, _ in shapes))
-        num_tiles = len(self._names) + (self._floor is not None)
-        layout = self._layout = grid_layout(num_tiles, aspect, self._max_size, largest_w)
-        width, height = layout.size
-        self._canvas = np.empty((height, width, 3), np.uint8)
+        self._shape = aspect, max(_SMALLEST_PICTURE_PX, *(width for _, width, _ in shapes))
+        if self._next is not None:
+            (self._names, self._tiles), self._next = self._next, None
+        return self._lay_out(self._max_size)
+
+    def _lay_out(self, max_size: tuple[int, int]) -> Layout:
+        num_tiles = len(self._tiles) + (self._floor is not None)
+        layout = self._layout = grid_layout(num_tiles, self._shape[0], max_size, self._shape[1])
+        if not self._canvas.size:
+            self._canvas = np.empty((*layout.size[::-1], 3), np.uint8)
         self._canvas[:] = colours.BACKGROUND
-        for camid, name in enumerate(self._names):
-            strip, picture = self._parts(layout, camid)
+        for tile, camid in enumerate(self._tiles):
+            strip, picture = self._parts(layout, tile)
             picture[:] = 0
-            self._draw_strip(strip, name, "", camid)
+            self._draw_strip(strip, self._names[camid], "", camid)
             _draw_notice(picture, "no signal yet", layout.strip_h)
         return layout
 
@@ -88,7 +107,7 @@ class Mosaic:
         """Views of the canvas: (strip for text, picture). The floor map, the last tile, has the rest of its row."""
         left, top = layout.corner(tile)
         middle = top + layout.strip_h
-        columns = slice(left, None if tile == len(self._names) else left + layout.picture_w)
+        columns = slice(left, None if tile == len(self._tiles) else left + layout.picture_w)
         return self._canvas[top:middle, columns], self._canvas[middle : middle + layout.picture_h, columns]
 
     def _draw_camera(self, layout: Layout, frame: FusedFrame) -> None:
@@ -96,7 +115,7 @@ class Mosaic:
         if not view.silent:
             view.interval_s = max(0.0, frame.time_s - view.time_s)
         view.time_s, view.silent = frame.time_s, False
-        strip, picture = self._parts(layout, frame.camid)
+        strip, picture = self._parts(layout, self._tiles.index(frame.camid))
         scale, left, top = letterbox(frame.preview, picture)
         size_px = max(9, round(0.62 * layout.strip_h))
         known = dict(zip(frame.global_tracks.track_id.tolist(), frame.global_tracks.global_id.tolist(), strict=True))
@@ -114,12 +133,12 @@ class Mosaic:
         self._draw_strip(strip, self._names[frame.camid], note, frame.camid)
 
     def _draw_silence(self, layout: Layout, camid: int, notice: str) -> None:
-        _, picture = self._parts(layout, camid)
+        _, picture = self._parts(layout, self._tiles.index(camid))
         picture[:] = cv2.convertScaleAbs(picture, alpha=_DIMMED)
         _draw_notice(picture, notice, layout.strip_h)
 
     def _draw_floor(self, layout: Layout, floor: FloorMap, time_s: float) -> None:
-        strip, picture = self._parts(layout, len(self._names))
+        strip, picture = self._parts(layout, len(self._tiles))
         floor.draw(picture, time_s, text_px=max(9, round(0.5 * layout.strip_h)))
         self._draw_strip(strip, "floor", f"grid {floor.grid_m(picture):g} m", None)
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from pipeline.sinks.events import EVENTS_FILE, copy_whole_lines
-from pipeline.sinks.files import AtomicFile, OutputError, closing_path, partial_path
+from pipeline.sinks.files import (
+    JOURNAL_FOLDER,
+    PARTS_FOLDER,
+    AtomicFile,
+    OutputError,
+    alone_in,
+    closing_path,
+    partial_path,
+    remove_rows,
+)
 from pipeline.sinks.final import TABLE_FILE, write_final_tables
 from pipeline.sinks.recording import VIDEO_FILE, finish_recording
+from pipeline.sinks.rotation import join_parts
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +27,21 @@ logger = logging.getLogger(__name__)
 def recover(folder: Path, *, mot: bool = True) -> list[Path]:
     """Make the final files from the `.partial` ones in `folder`, which no run may be writing any more.
 
+    The run's journal goes: what it holds can not be gone on with any more.
+
     Lines that were cut off are left out. Tracklets on which the run had not decided keep an empty identity. A second
     call after an interrupted one is safe. Returns the files. Raises OutputError, also where there is nothing to do.
     """
     rows = partial_path(folder / TABLE_FILE)
+    if not rows.is_file() and (folder / PARTS_FOLDER).is_dir():
+        join_parts(folder)
     if not rows.is_file():
         raise OutputError(f"{folder}: nothing to recover, no {rows.name}; name the folder of a run that was killed")
+    with alone_in(folder):
+        return _recovered(folder, rows, mot)
+
+
+def _recovered(folder: Path, rows: Path, mot: bool) -> list[Path]:
     events = folder / EVENTS_FILE
     cut_events = partial_path(events)
     if cut_events.is_file():
@@ -40,5 +60,6 @@ def recover(folder: Path, *, mot: bool = True) -> list[Path]:
         except OutputError as error:
             logger.warning("%s; the tables are not touched by that", error)
     cut_events.unlink(missing_ok=True)
-    rows.unlink()
+    shutil.rmtree(folder / JOURNAL_FOLDER, ignore_errors=True)
+    remove_rows(folder)
     return paths

@@ -17,9 +17,10 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.sinks.events import EVENTS_FILE, EventLog
-from pipeline.sinks.files import AtomicFile, ends_well
+from pipeline.sinks.events import EVENTS_FILE, EventLog, copy_whole_lines
+from pipeline.sinks.files import AtomicFile, closing_path, ends_well, naming, remove_rows
 from pipeline.sinks.final import COLUMNS, TABLE_FILE, WINDOWS, Windows, seconds_text, write_final_tables
+from pipeline.sinks.rotation import RotatedRows, Rotation
 from pipeline.types import FusedFrame
 
 
@@ -38,9 +39,11 @@ class TableSink:
         windows: Windows = WINDOWS,
         resumable: bool = False,
         kept: Mapping[str, int] | None = None,
+        rotation: Rotation | None = None,
     ) -> None:
         """resumable: leave the `.partial` rows in place at the end; `remove_partials` is called once all is whole.
         kept: what `settle` gave in a run that was killed; it is gone on with from there.
+        rotation: rows in a file per period, None for one file.
         """
         twice = sorted({name for name in camera_names if list(camera_names).count(name) > 1})
         if twice:
@@ -51,10 +54,14 @@ class TableSink:
         self._quoted_names = tuple(quoted(name) for name in camera_names)
         self._resumable = resumable
         self.events = EventLog(folder, camera_names, keep_bytes=kept[EVENTS_FILE] if kept else None)
-        self._table = AtomicFile(folder / TABLE_FILE, keep_bytes=kept[TABLE_FILE] if kept else None)
-        if not kept:
-            self._table.write(",".join(COLUMNS) + "\n")
-            self._table.flush()
+        self._table: RotatedRows | _Rows = (
+            RotatedRows(folder, rotation, self._finish_period, kept=kept) if rotation else _Rows(folder, kept)
+        )
+
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """The cameras of the run have changed; names by camid."""
+        self._quoted_names = tuple(quoted(name) for name in camera_names)
+        self.events.follow(camera_names)
 
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """Append one tick: rows by camera, then track. Raises OutputError where the disk does not take it."""
@@ -62,12 +69,11 @@ class TableSink:
         in_order = sorted(frames, key=lambda frame: (frame.camid, frame.frame_idx))
         rows = "".join(_rows(frame, self._quoted_names[frame.camid]) for frame in in_order if len(frame.tracks))
         if rows:
-            self._table.write(rows)
-            self._table.flush()
+            self._table.write(rows, max(frame.time_s for frame in frames))
 
     def settle(self) -> dict[str, int]:
         """Write through to the disk what was written so far -> the bytes of each file. Raises OutputError."""
-        return {TABLE_FILE: self._table.settle(), EVENTS_FILE: self.events.settle()}
+        return {**self._table.settle(), EVENTS_FILE: self.events.settle()}
 
     def __enter__(self) -> Self:
         return self
@@ -77,16 +83,49 @@ class TableSink:
     ) -> None:
         try:
             if ends_well(kind):
-                self._table.close()
+                rows = self._table.close()
                 self.events.close()
-                sources = self._table.temporary, self.events.temporary
+                sources = rows, self.events.temporary
                 write_final_tables(self._folder, *sources, mot=self._mot, windows=self._windows)
                 self.events.publish()
                 if not self._resumable:
-                    self._table.temporary.unlink(missing_ok=True)
+                    remove_rows(self._folder)
         finally:
             self._table.abandon()
             self.events.abandon()
+
+    def _finish_period(self, rows: Path, folder: Path) -> None:
+        """The tables of a period that is over."""
+        with naming(folder):
+            folder.mkdir(exist_ok=True)
+        events = folder / EVENTS_FILE
+        with AtomicFile(events, temporary=closing_path(events)) as whole:
+            copy_whole_lines(self.events.current, whole)
+        write_final_tables(folder, rows, events, mot=self._mot, windows=self._windows)
+
+
+class _Rows:
+    """The rows of a run in one file."""
+
+    def __init__(self, folder: Path, kept: Mapping[str, int] | None) -> None:
+        self._file = AtomicFile(folder / TABLE_FILE, keep_bytes=kept[TABLE_FILE] if kept else None)
+        if not kept:
+            self._file.write(",".join(COLUMNS) + "\n")
+            self._file.flush()
+
+    def write(self, text: str, time_s: float) -> None:
+        self._file.write(text)
+        self._file.flush()
+
+    def settle(self) -> dict[str, int]:
+        return {TABLE_FILE: self._file.settle()}
+
+    def close(self) -> Path:
+        self._file.close()
+        return self._file.temporary
+
+    def abandon(self) -> None:
+        self._file.abandon()
 
 
 def _rows(frame: FusedFrame, quoted_name: str) -> str:

@@ -48,6 +48,10 @@ class VideoSink:
         self._crf = config.video_crf
         self._recording: Recording | None = None
 
+    def follow(self, camera_names: Sequence[str], shown: Sequence[int]) -> None:
+        """The cameras of the run have changed: names by camid, and the camids of those that are there."""
+        self._mosaic.follow(camera_names, shown)
+
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """Add the picture of one tick. A tick without any preview (the end of a run) adds none. Raises OutputError."""
         if not any(frame.preview.size for frame in frames):

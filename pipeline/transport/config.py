@@ -26,7 +26,7 @@ def _listed(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_plain)]
-SinkName = Literal["redis"]
+SinkName = Literal["redis", "mqtt", "kafka"]
 
 
 def box_of(source: str) -> str | None:
@@ -73,6 +73,57 @@ class RedisConfig(Settings):
         return f"crosscam:{self.site}:events"
 
 
+class _BrokerConfig(Settings):
+    """What all brokers of events have in common."""
+
+    site: Name = Field("site", description="name of the site; part of the topic's name")
+    spool_messages: int = Field(
+        10_000, ge=1, description="messages kept while the broker is away; beyond it some are dropped and counted"
+    )
+    close_wait_s: float = Field(5.0, ge=0, description="how long the end of a run waits for a broker that is away")
+    timeout_s: float = Field(5.0, gt=0, le=600, description="a broker that is silent for so long is taken as away")
+
+
+class MqttConfig(_BrokerConfig):
+    """An MQTT broker that gets the events of a run, topic `crosscam/<site>/events`, QoS 1."""
+
+    url: str = Field(
+        "mqtt://127.0.0.1:1883",
+        repr=False,
+        description="mqtt://[user:password@]host[:port], mqtts:// for TLS; ${NAME} from environment",
+    )
+
+    @field_serializer("url")
+    def _masked(self, url: str) -> str:
+        return mask_credentials(url)
+
+    @property
+    def topic(self) -> str:
+        return f"crosscam/{self.site}/events"
+
+
+class KafkaConfig(_BrokerConfig):
+    """A Kafka cluster that gets the events of a run, topic `crosscam.<site>.events`."""
+
+    url: str = Field(
+        "kafka://127.0.0.1:9092",
+        repr=False,
+        description="kafka://[user:password@]host:port[,host:port], kafkas:// for TLS; ${NAME} from environment",
+    )
+    sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how the user and password of the url are shown to the cluster"
+    )
+    retention_s: float = Field(3600.0, ge=1, description="messages that could not be sent for so long are dropped")
+
+    @field_serializer("url")
+    def _masked(self, url: str) -> str:
+        return mask_credentials(url)
+
+    @property
+    def topic(self) -> str:
+        return f"crosscam.{self.site}.events"
+
+
 class TransportConfig(Settings):
     """What this machine gets from others and sends to others. Tracklets and events travel, never pixels."""
 
@@ -87,7 +138,9 @@ class TransportConfig(Settings):
         "has `source: box:NAME`",
     )
     sinks: Annotated[tuple[SinkName, ...], BeforeValidator(_listed)] = Field(
-        (), description="where to send what is found: an edge box its tracklets, any other its events; `redis`"
+        (),
+        description="where to send what is found: an edge box its tracklets, any other its events; `redis`; "
+        "events also to `mqtt`, `kafka`",
     )
     clock_zero: datetime | None = Field(
         None,
@@ -104,11 +157,17 @@ class TransportConfig(Settings):
         False, description="the central fuser goes on when all boxes have ended, as they may come back, until stopped"
     )
     redis: RedisConfig = Field(RedisConfig(), description="the Redis server that sources and sinks use")
+    mqtt: MqttConfig = Field(MqttConfig(), description="the MQTT broker that `sinks: mqtt` uses")
+    kafka: KafkaConfig = Field(KafkaConfig(), description="the Kafka cluster that `sinks: kafka` uses")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.box and "redis" not in self.sinks:
             raise ValueError("a box sends its tracklets through Redis: add sinks: redis")
+        if self.box and set(self.sinks) != {"redis"}:
+            raise ValueError(
+                "a box has no events to send, only tracklets: leave mqtt and kafka to where they are fused"
+            )
         if self.box and self.sources != "cameras":
             raise ValueError("a box reads cameras; leave out sources, or leave out box on the machine that fuses")
         return self

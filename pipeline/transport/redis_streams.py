@@ -79,7 +79,11 @@ class StreamWriter:
             self._spool.popleft()
             self.num_dropped += 1
         self._spool.append((event_ms, number, message))
-        if time.monotonic() >= self._next_try_s:
+        self.tend()
+
+    def tend(self) -> None:
+        """Send what waits, if it is time to try."""
+        if self._spool and time.monotonic() >= self._next_try_s:
             self._flush()
 
     def close(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from pipeline.transport.config import RedisConfig
 from pipeline.transport.messages import TickMessage, encode_event, encode_tick
@@ -86,20 +86,46 @@ def _raised(frame: EmbeddedFrame, by: int) -> EmbeddedFrame:
     )
 
 
+class Writer(Protocol):
+    """Sends messages to a server, in order; keeps some while that is away, and never waits for it."""
+
+    num_sent: int
+    num_repeated: int
+    num_dropped: int
+
+    @property
+    def num_waiting(self) -> int: ...
+
+    def send(self, event_ms: int, number: int, message: bytes) -> None:
+        """Add a message of this event time, the `number`th of it."""
+        ...
+
+    def tend(self) -> None:
+        """Called now and then: send what waits, if the server is there."""
+        ...
+
+    def close(self) -> bool:
+        """Send what waits, if it does not take too long -> whether all has been sent."""
+        ...
+
+
 class EventSink:
     """Sends the events of a run; a sink like those that write files."""
 
-    def __init__(
-        self, client: Any, config: RedisConfig, camera_names: Sequence[str], *, clock_zero_s: float | None
-    ) -> None:
-        self.writer = StreamWriter(client, config.event_stream, config)
+    def __init__(self, writer: Writer, camera_names: Sequence[str], *, clock_zero_s: float | None) -> None:
+        self.writer = writer
         self._camera_names = tuple(camera_names)
         self._clock_zero_s = clock_zero_s
         self._last_ms = 0
         self._number = 0
 
+    def follow(self, camera_names: Sequence[str]) -> None:
+        """The cameras of the run have changed; names by camid."""
+        self._camera_names = tuple(camera_names)
+
     def write(self, frames: Sequence[FusedFrame]) -> None:
         """The frames of one tick; their events are numbered within it."""
+        self.writer.tend()
         if not frames:
             return
         event_ms = max(0, round(((self._clock_zero_s or 0.0) + max(frame.time_s for frame in frames)) * 1000))

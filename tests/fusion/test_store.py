@@ -12,8 +12,8 @@ from tests.fusion.scenes import box
 def observe(store: TrackletStore, camid: int, time_s: float, boxes: dict[int, tuple[float, ...]]) -> Int64:
     count = len(boxes)
     return store.observe(
-        camid,
-        time_s,
+        np.full(count, camid),
+        np.full(count, time_s),
         np.array(list(boxes), np.int64),
         np.array(list(boxes.values()), np.float32).reshape(count, 4),
         ground_xy=np.full((count, 2), np.nan),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from pipeline.runtime.chain import FLUSH, Node, StageError, Tick, WorkerLost
 from pipeline.runtime.config import PlacementConfig, RuntimeConfig
 from pipeline.runtime.inline import InlineRunner
-from pipeline.runtime.ray_cluster import RayRunner, _options
-from tests.runtime.toys import Add, Broken, Dies, Late, Total, pictures, ticks
+from pipeline.runtime.ray_actors import options_of
+from pipeline.runtime.ray_cluster import RayRunner
+from tests.runtime.toys import Add, Broken, Counts, Dies, Late, Total, pictures, ticks
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 pytestmark = pytest.mark.slow
@@ -72,7 +74,27 @@ def test_a_stage_that_raises_or_can_not_be_built_is_named() -> None:
     assert caught.value.building
 
 
-def test_an_actor_that_dies_ends_the_run_with_its_name() -> None:
+def test_an_actor_that_dies_is_replaced_and_nothing_is_lost_or_doubled(tmp_path: Path, caplog) -> None:
+    def nodes(*, dies: bool) -> list[Node]:
+        at = (7, str(tmp_path / "first"), 25, str(tmp_path / "second")) if dies else (-1, "", -1, "")
+        return [Node("cameras", partial(Counts, *at[:2]), 2), Node("fuse", partial(Counts, *at[2:]), merges=True)]
+
+    with InlineRunner(nodes(dies=False), [ticks(0, 20), ticks(1, 9)]) as inline:
+        expected = list(inline)
+    config = RuntimeConfig(kind="ray", checkpoint_ticks=3)
+    with RayRunner(nodes(dies=True), [ticks(0, 20), ticks(1, 9)], config) as runner:
+        assert list(runner) == expected
+        names = [restart.worker for restart in runner.restarts()]
+    assert len(names) == 2 and names[0] in ("cameras-0", "cameras-1") and names[1] == "fuse"
+    assert "worker fuse died" in caplog.text and "ticks again" in caplog.text
+
+
+def test_an_actor_that_dies_too_often_ends_the_run() -> None:
+    with pytest.raises(StageError, match=r"worker fuse died for the 3\. time"):
+        run([Node("fuse", partial(Counts, 5), merges=True)], [ticks(0, 20)], max_restarts=2)
+
+
+def test_an_actor_that_dies_and_can_not_be_saved_ends_the_run_with_its_name() -> None:
     with pytest.raises(StageError, match="worker dies died") as caught:
         run([Node("dies", partial(Dies, 3)), TOTAL], [ticks(0, 20)])
     assert isinstance(caught.value.__cause__, WorkerLost)
@@ -93,4 +115,4 @@ def test_stages_that_share_an_actor_ask_for_the_sum_of_what_they_need() -> None:
         "embed": PlacementConfig(num_cpus=0.5, num_gpus=0.25, resources={"edge": 1}),
     }
     line = [Node("detect", Total), Node("track", Total), Node("embed", Total)]
-    assert _options(line, placement) == {"num_cpus": 1.5, "num_gpus": 0.75, "resources": {"edge": 1}}
+    assert options_of(line, placement) == {"num_cpus": 1.5, "num_gpus": 0.75, "resources": {"edge": 1}}

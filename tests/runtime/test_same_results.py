@@ -1,8 +1,13 @@
-"""The whole flow on a small simulated site: the same tables, byte for byte, wherever the stages run."""
+"""The whole flow on simulated sites: the same tables, byte for byte, wherever the stages run."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import multiprocessing
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +15,11 @@ import pytest
 from pipeline.app import run
 from pipeline.report import Progress, RunOptions
 from pipeline.simulate.tiny import write_tiny_site
+from tests.runtime.coloured_site import write_coloured_site
 
 pytestmark = pytest.mark.slow
-TABLES = ("global_tracks.csv", "tracklets.csv", "identities.csv")
+TABLES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra [ray]")
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +67,52 @@ def test_tables_are_the_same_from_processes_though_one_was_killed(
     killer = Killer(stage)
     assert tables(site, tmp_path, killer, runtime="processes", workers=2) == expected
     assert killer.killed and "another does its last" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """cams.yaml of a site of 16 cameras, and the tables that one process makes of it."""
+    cams = write_coloured_site(tmp_path_factory.mktemp("sixteen"), 16, 24.0, fps=3, rate=1.5)
+    found = tables(cams, tmp_path_factory.mktemp("sixteen-inline") / "out")
+    visits = [line.split(",")[0] for line in found["tracklets.csv"].decode().splitlines()[1:]]
+    assert len(set(visits)) > 8  # most cameras have seen somebody
+    assert any(b">" in line for line in found["identities.csv"].splitlines())  # and somebody was in two of them
+    return cams, found
+
+
+@pytest.mark.parametrize("runtime", ["processes", pytest.param("ray", marks=needs_ray)])
+def test_tables_of_a_site_of_sixteen_cameras_are_the_same(runtime: str, sixteen, tmp_path: Path) -> None:
+    cams, expected = sixteen
+    assert tables(cams, tmp_path / "out", runtime=runtime, workers=2) == expected
+
+
+def descendants(of: int, name: str) -> list[int]:
+    """Processes of that name below another."""
+    found: dict[int, tuple[str, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            lines = dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line)
+            found[int(path.parent.name)] = lines["Name"], int(lines["PPid"])
+
+    def is_below(pid: int) -> bool:
+        return pid == of or (pid in found and is_below(found[pid][1]))
+
+    return [pid for pid, (its_name, _) in found.items() if its_name.startswith(name) and is_below(pid)]
+
+
+@needs_ray
+def test_tables_are_the_same_from_a_cluster_though_all_its_actors_were_killed(sixteen, tmp_path: Path, caplog) -> None:
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if killed or sum(camera.num_frames for camera in progress.cameras) < 300:
+            return
+        for pid in descendants(os.getpid(), "ray::Station"):
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    cams, expected = sixteen
+    assert tables(cams, tmp_path / "out", kill, runtime="ray", workers=2) == expected
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["runtime"]
+    assert killed and {restart["worker"] for restart in told["restarts"]} >= {"detect+track+embed-0", "fuse"}
+    assert "ticks again" in caplog.text

@@ -251,7 +251,7 @@ def test_what_does_not_fit_the_spool_is_dropped_and_counted(server: Server) -> N
 
 def test_events_are_sent_in_order_with_ids_by_their_tick(server: Server) -> None:
     config = server.config()
-    with EventSink(connect(config), config, NAMES, clock_zero_s=1000.0) as sink:
+    with EventSink(StreamWriter(connect(config), config.event_stream, config), NAMES, clock_zero_s=1000.0) as sink:
         sink.write([])
         sink.write(
             [fused(0.5, Event("create", 0.5, 1, camid=0, track_id=1), Event("create", 0.5, 2, camid=1, track_id=1))]
