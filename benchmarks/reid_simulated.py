@@ -63,8 +63,10 @@ def read_drawn(root: Path) -> Tracklets:
     )
 
 
-def vectors(embedder: Embedder, tracklets: Tracklets) -> Float32:
-    """(N, D) unit vectors of the tracklets' clips."""
+def vectors(config: ReidConfig, tracklets: Tracklets) -> Float32:
+    """(N, D) unit vectors of the tracklets' clips, each as long as its tracklet, at most `config.clip_crops`."""
+    length = min(config.clip_crops or 1, max(len(paths) for paths in tracklets.paths))
+    embedder = build_embedder(config.model_copy(update={"clip_crops": length}), Path.cwd())
     height, width = embedder.input_hw
     found = []
     for paths in tracklets.paths:
@@ -121,13 +123,13 @@ def report(name: str, config: ReidConfig, pku: Tracklets | None, drawn: Tracklet
     cells, cosines = [name], [name]
     if pku is not None:
         for part in (pku.single_crops(), pku):
-            values = vectors(embedder, part)
+            values = vectors(config, part)
             cells.append(across(values, part, part.camids == 1, part.camids == 2))
             cosines.append(similarities(values, part))
     if drawn is not None:
         for part in (drawn.first_crops(), drawn):
             everyone = np.ones(len(part.pids), bool)
-            cells.append(across(vectors(embedder, part), part, everyone, everyone))
+            cells.append(across(vectors(config, part), part, everyone, everyone))
     cells.append(f"{ms_per_crop(embedder):.2f}")
     return [f"| {' | '.join(cells)} |", *([f"| {' | '.join(cosines)} |"] if pku is not None else [])]
 

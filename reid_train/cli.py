@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -89,8 +90,9 @@ def train(
         best = "" if summary.best_score is None else (
             f", best {summary.best_by} {summary.best_score:.1f} % after epoch {summary.best_epoch}"
         )  # fmt: skip
+        loss = "" if math.isnan(summary.loss) else f", loss {summary.loss:.4g}"
         _out.print(
-            f"{summary.folder}: {summary.epochs_done} epochs, {summary.steps} steps, loss {summary.loss:.4g}{best}",
+            f"{summary.folder}: {summary.epochs_done} epochs, {summary.steps} steps{loss}{best}",
             highlight=False,
             soft_wrap=True,
         )

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from pipeline.settings import Settings
 from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, validate
-from reid_train.data.config import Interpolation, SamplerConfig, TestRule, TrainRule, TransformConfig
+from reid_train.data.config import DistortionConfig, Interpolation, SamplerConfig, TestRule, TrainRule, TransformConfig
 from reid_train.schedules import ScheduleConfig
 from reid_train.spatial_temporal import SpatialTemporalConfig
 
 PACKAGE = "package"  # as model.pretrained: the weights that a registry package carries
-_PATH_KEYS = (("data", "root"), ("model", "pretrained"))
+_PATH_KEYS = (("data", "root"), ("model", "pretrained"), ("training", "begin_with"))
 
 
 class ModelConfig(Settings):
@@ -45,6 +45,13 @@ class DataConfig(Settings):
     sampler: SamplerConfig = Field(SamplerConfig(), description="how the tracklets of a batch are drawn")
     workers: int = Field(4, ge=0, le=128, description="processes that read images; 0: the training process itself")
     cache_mb: int = Field(0, ge=0, description="MB of decoded images that every worker process keeps")
+    views: int = Field(
+        0, ge=0, le=64, description="for a frozen backbone of light: its features of so many changed views of every "
+        "image are computed once, in memory, and the head learns from them; 0: every clip goes through the backbone"
+    )  # fmt: skip
+    views_distortion: DistortionConfig | None = Field(
+        None, description="distortion of every second view in place of transform.distortion; null: the same for all"
+    )
 
 
 class OptimiserConfig(Settings):
@@ -63,7 +70,15 @@ class OptimiserConfig(Settings):
 class TrainingConfig(Settings):
     """The loop."""
 
-    epochs: int = Field(120, ge=1, description="passes over the sampler")
+    epochs: int = Field(120, ge=0, description="passes over the sampler; 0: what training begins with is the result")
+    begin_with: str | None = Field(
+        None, description="checkpoint or folder of another run of the same network, whose weights this one begins with "
+        "as far as they fit (the classifier only where the people are as many); null: weights as the network makes them"
+    )  # fmt: skip
+    discriminant: float | None = Field(
+        None, gt=0, description="with data.views and light without hidden layer: begin with Fisher's discriminant in "
+        "closed form, shrunk by this much (0.1); null: begin at random"
+    )  # fmt: skip
     seed: int = Field(1, ge=0, description="fixes weights, batches, clips and augmentation")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: automatic mixed precision; losses stay fp32")
     channels_last: bool = Field(False, description="memory layout that convolutions prefer on most devices")

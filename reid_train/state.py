@@ -128,6 +128,21 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     model.load_state_dict(dict(weights))
 
 
+def load_fitting(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Load the weights of a like network; those of other shape (a classifier of other people) stay as they are.
+
+    Raises CheckpointError where the networks are not alike: other names, or another body than the classifier.
+    """
+    own = model.state_dict()
+    fitting = {
+        key: value
+        if key not in own or value.shape == own[key].shape or not key.startswith("classifier.")
+        else own[key].cpu()
+        for key, value in checkpoint.model.items()
+    }
+    load_weights(model, fitting, path)
+
+
 def pack_optimiser(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """The optimiser's moments as `optimiser/<parameter>/<moment>`; `names` gives each parameter's name."""
     return {

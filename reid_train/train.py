@@ -17,8 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.yaml_file import ConfigError
 from reid_train.config import Recipe, changed_keys, recipe_yaml
@@ -26,12 +28,14 @@ from reid_train.data.build import load_split
 from reid_train.data.loading import ClipDataset, TrainItem, train_loader
 from reid_train.data.samplers import ClipBatches
 from reid_train.data.tracklet import ReidSplit
+from reid_train.discriminant import fit_discriminant
 from reid_train.distributed import RankPart, World, any_of, gather_fixed, joined_world
 from reid_train.memory import keep_freed_memory
 from reid_train.progress import StepReport
 from reid_train.run_log import RunLog
 from reid_train.state import CheckpointError, load_checkpoint, save_checkpoint
 from reid_train.trainer import Trainer, TrainingError, machine
+from reid_train.views import ViewClips, frozen_views, log_progress
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +78,11 @@ def train(
             keep_freed_memory()
         split = _load_data(recipe)
         batches = ClipBatches([t.pid for t in split.train], recipe.data.sampler, recipe.training.seed)
-        loader = _loader(recipe, split, batches, world)
         trainer = Trainer(recipe, split, world)
         _begin_or_resume(trainer, output, resume)
         at = trainer.position
+        views = _views(trainer, split)
+        loader = _loader(trainer, split, batches, views)
         log.info("%s: %d people, %d batches an epoch", split.name, split.num_pids, batches.num_batches)
         with _run_log(trainer, output) as curves:
             mean_loss, interrupted = float("nan"), False
@@ -91,6 +96,8 @@ def train(
                     _score(trainer, split, curves, output)
                 _save(trainer, output)
                 interrupted = at.epoch < recipe.training.epochs and any_of(should_stop(), world)
+            if not recipe.training.epochs:
+                _save(trainer, output)
         return TrainingSummary(
             output, at.epoch, at.step, mean_loss, recipe.training.best_by, at.best_score, at.best_epoch, interrupted
         )
@@ -157,16 +164,37 @@ def _load_data(recipe: Recipe) -> ReidSplit:
     return split
 
 
-def _loader(recipe: Recipe, split: ReidSplit, batches: ClipBatches, world: World) -> DataLoader[TrainItem]:
+def _views(trainer: Trainer, split: ReidSplit) -> npt.NDArray[np.float16] | None:
+    """What a frozen backbone sees, where the recipe asks for it; a run that begins may begin with its discriminant."""
+    recipe = trainer.recipe
+    if recipe.training.discriminant is not None and not recipe.data.views:
+        raise ConfigError("training.discriminant: is made of what a frozen backbone sees; say data.views, 2 or more")
+    if not recipe.data.views:
+        return None
+    views = frozen_views(trainer.model, split, recipe, show=log_progress())
+    if recipe.training.discriminant is not None and trainer.position.step == 0:
+        pids = np.repeat([t.pid for t in split.train], [len(t) for t in split.train])
+        fit_discriminant(trainer.model, views, pids.astype(np.int64), recipe.training.discriminant)
+    return views
+
+
+def _loader(
+    trainer: Trainer, split: ReidSplit, batches: ClipBatches, views: npt.NDArray[np.float16] | None
+) -> DataLoader[TrainItem]:
+    recipe, world = trainer.recipe, trainer.world
     data = recipe.data
-    clips = ClipDataset(
-        split.train,
-        recipe.transform,
-        data.clip_length,
-        rule=data.rule,
-        seed=recipe.training.seed,
-        cache_bytes=data.cache_mb * 1_000_000,
-    )
+    clips: Dataset[TrainItem]
+    if views is not None:
+        clips = ViewClips(split, recipe, views)
+    else:
+        clips = ClipDataset(
+            split.train,
+            recipe.transform,
+            data.clip_length,
+            rule=data.rule,
+            seed=recipe.training.seed,
+            cache_bytes=data.cache_mb * 1_000_000,
+        )
     pinned = world.device.type == "cuda"
     loader = train_loader(clips, RankPart(batches, world), workers=data.workers, pin_memory=pinned)
     loader.worker_init_fn = _leave_signals

@@ -28,6 +28,9 @@ from reid_train.state import (
     Checkpoint,
     CheckpointError,
     about_network,
+    find_checkpoint,
+    load_checkpoint,
+    load_fitting,
     load_weights,
     pack_optimiser,
     pack_rng,
@@ -63,6 +66,9 @@ class Trainer:
         self._filled = {"pretrained": False} if recipe.model.name == "light" else {}
         torch.manual_seed(recipe.training.seed)
         self.model = build_network(recipe, split.num_pids).to(world.device)
+        if recipe.training.begin_with is not None:
+            begun = find_checkpoint(Path(recipe.training.begin_with))
+            load_fitting(self.model, load_checkpoint(begun, training=False), begun)
         if recipe.training.channels_last:
             for parameter in self.model.parameters():
                 if parameter.dim() == 4:
@@ -160,7 +166,7 @@ class Trainer:
         """The weighted terms of one batch, over all processes. `clips` (n, T, 3, H, W), `pids` (N,) of all."""
         device, training = self.world.device, self.recipe.training
         clips = clips.to(device, non_blocking=True)
-        if training.channels_last:
+        if training.channels_last and clips.dim() == 5:  # not the features of a frozen backbone
             clips = clips.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
             outputs = self._network(clips)

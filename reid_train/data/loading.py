@@ -148,7 +148,7 @@ def _stacked(clips: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def train_loader(
-    dataset: ClipDataset, batches: Sampler[list[ClipKey]], *, workers: int = 0, pin_memory: bool = False
+    dataset: Dataset[TrainItem], batches: Sampler[list[ClipKey]], *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[TrainItem]:
     """Batches of `collate_train`, in the sampler's order whatever the workers. Draws nothing from torch's generator."""
     return DataLoader(

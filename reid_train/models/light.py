@@ -34,6 +34,7 @@ class Light(nn.Module):
     freeze_backbone: train the perceptron alone, on features as they are (batch norms too): for few people and CPUs.
     frozen_blocks: leave the stem and so many blocks as they are; 0: all learn, the stem too.
     keep_norms: the backbone's batch norms keep ImageNet's statistics, whatever the training pictures look like.
+    keep_statistics: those of the head keep theirs too: for a run that begins with the weights of another.
     """
 
     name = "light"
@@ -54,6 +55,7 @@ class Light(nn.Module):
         freeze_backbone: bool = False,
         frozen_blocks: int = 0,
         keep_norms: bool = False,
+        keep_statistics: bool = False,
         input_hw: tuple[int, int] = (128, 64),
     ) -> None:
         super().__init__()
@@ -79,6 +81,7 @@ class Light(nn.Module):
         if frozen_blocks:
             self.backbone.freeze_first(frozen_blocks)
         self.frozen_blocks, self.keep_norms = frozen_blocks, keep_norms or freeze_backbone
+        self.keep_statistics = keep_statistics
         pooled = stripes * sum(LITE0_CHANNELS[tap] for tap in taps)
         self.standardise = nn.BatchNorm1d(pooled).requires_grad_(False)  # exporters know no batch norm without scale
         self.perceptron: nn.Module = nn.Linear(pooled, dim, bias=False)
@@ -100,6 +103,9 @@ class Light(nn.Module):
             self.backbone.eval()
         elif self.frozen_blocks:
             self.backbone.first_part(self.frozen_blocks).eval()
+        if self.keep_statistics:
+            self.standardise.eval()
+            self.neck.eval()
         return self
 
     def forward(self, clips: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -135,9 +141,13 @@ class Light(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _pooled(self, clips: Tensor, mask: Tensor | None) -> Tensor:
-        """Clips (N, T, 3, H, W) -> (N, dim), the mean over the real frames."""
-        check_clips(clips, self.frame_multiple, self.input_hw)
-        frames = self.perceptron(self.standardise(self.stripe_features(clips.flatten(0, 1))))
+        """Clips (N, T, 3, H, W), or their stripe features (N, T, F) -> (N, dim), the mean over the real frames."""
+        if clips.dim() == 3:
+            stripes = clips.flatten(0, 1)
+        else:
+            check_clips(clips, self.frame_multiple, self.input_hw)
+            stripes = self.stripe_features(clips.flatten(0, 1))
+        frames = self.perceptron(self.standardise(stripes))
         return masked_mean(frames.reshape(clips.shape[0], clips.shape[1], self.dim), mask)
 
 
