@@ -1,16 +1,18 @@
 """Global IDF1 on PETS 2009 S2.L1 cut into cameras that do not overlap, by both readings of who is one person.
 
-    python benchmarks/pets_split.py
+    python benchmarks/pets_split.py [--pipeline configs/pipeline.yaml]
 
 The ground truth gives a person who leaves the picture and comes back a new number. By their clothes and times its 19
 people are eleven at most; RETURNED says which numbers are one person, judged by eye from the annotated crops. Scored
 are four ways to cut the picture, with identities that close after 8 s (as the annotation has it) and with the default
 (people who return are recognised). The first cut is the one of configs/checks/pets_split.yaml; no setting differs
-between the cuts. The networks run once per cut; what they say is then associated in several ways.
+between the cuts. The networks (YOLOX-nano and OSNet x0.25 unless another file names others) run once per cut; what they
+say is then associated in several ways.
 """
 
 from __future__ import annotations
 
+import argparse
 import platform
 import tempfile
 from datetime import date
@@ -58,6 +60,9 @@ def with_returns(truth: TrackTable) -> TrackTable:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pipeline", type=Path, default=PIPELINE, help="a pipeline.yaml that names the networks")
+    pipeline = parser.parse_args().pipeline.resolve()
     (camera, *_), _ = load_cameras(CHECK)
     print(
         f"{date.today()}, Python {platform.python_version()}: global IDF1 at IoU 0.5; in brackets the share of the way"
@@ -78,7 +83,7 @@ def main() -> None:
                 }
                 for place, (left, width) in enumerate(columns)
             ]
-            cams.write_text(yaml.safe_dump({"pipeline": str(PIPELINE.resolve()), "cameras": entries}))
+            cams.write_text(yaml.safe_dump({"pipeline": str(pipeline), "cameras": entries}))
             score_cut(name, cams, embedded_ticks(cams), len(columns))
 
 
@@ -90,7 +95,7 @@ def embedded_ticks(cams: Path) -> list[list[EmbeddedFrame]]:
         CameraSpec(camid, c.name, c.source, c.start_time_s, c.offset_s, c.fps, c.crop)
         for camid, c in enumerate(cameras)
     ]
-    nodes = build_nodes(cameras, config, PIPELINE.resolve().parent, 0)[:3]
+    nodes = build_nodes(cameras, config, named.resolve().parent if named else Path.cwd(), 0)[:3]
     reader = TickReader(specs, config.ingest, max_seconds=None)
     reader.open()
     with reader, InlineRunner(nodes, [(Tick(0, tick.index, tick.frames) for tick in reader)]) as runner:
