@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pipeline import app
 from pipeline.report import RunOptions
-from pipeline.simulate.tiny import write_tiny_site
+from tests.tiny_site.tiny import write_tiny_site
 
 FILES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")
 SETTINGS = ("output.snapshot_s=0.1", "output.report=false")

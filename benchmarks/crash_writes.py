@@ -27,7 +27,7 @@ from pathlib import Path
 from pipeline import app
 from pipeline.report import RunOptions
 from pipeline.run_journal import ResumeError
-from pipeline.simulate.tiny import write_tiny_site
+from tests.tiny_site.tiny import write_tiny_site
 from tests.write_points import WritePoints
 
 FILES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.simulate.tiny import write_tiny_site
+from tests.tiny_site.tiny import write_tiny_site
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = "time_s,camera,frame,global_id,track_id,left,top,width,height,score,confidence,ground_x,ground_y"
@@ -25,6 +25,14 @@ COLUMNS = "time_s,camera,frame,global_id,track_id,left,top,width,height,score,co
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     write_tiny_site(folder, seconds=6.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def long_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Played in real time it leaves a busy machine time enough to interrupt it."""
+    folder = tmp_path_factory.mktemp("long-site")
+    write_tiny_site(folder, seconds=30.0)
     return folder
 
 
@@ -104,10 +112,9 @@ def test_max_seconds_ends_the_run_early(site: Path, tmp_path: Path) -> None:
     assert [c["frames"] for c in json.loads((tmp_path / "run.json").read_text())["cameras"]] == [20, 20, 20]
 
 
-def test_ctrl_c_leaves_whole_files(site: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_whole_files(long_site: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    # played in real time, so that there is time to interrupt it
-    args = ["--cams", site / "cams.yaml", "--output", out, "--set", "ingest.policy=drop_oldest", "--video"]
+    args = ["--cams", long_site / "cams.yaml", "--output", out, "--set", "ingest.policy=drop_oldest", "--video"]
     process = subprocess.Popen(
         [sys.executable, "run_pipeline.py", *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -126,8 +133,8 @@ def test_ctrl_c_leaves_whole_files(site: Path, tmp_path: Path) -> None:
     assert (out / "mosaic.mp4").stat().st_size > 1000
 
 
-def test_a_killed_run_can_be_recovered(site: Path, tmp_path: Path) -> None:
-    args = ["--cams", site / "cams.yaml", "--output", tmp_path, "--set", "ingest.policy=drop_oldest"]
+def test_a_killed_run_can_be_recovered(long_site: Path, tmp_path: Path) -> None:
+    args = ["--cams", long_site / "cams.yaml", "--output", tmp_path, "--set", "ingest.policy=drop_oldest"]
     process = subprocess.Popen(
         [sys.executable, "run_pipeline.py", *map(str, args)], cwd=ROOT, stdout=subprocess.DEVNULL
     )

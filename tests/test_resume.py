@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.simulate.tiny import write_tiny_site
 from tests.runtime.coloured_site import write_coloured_site
+from tests.tiny_site.tiny import write_tiny_site
 
 FILES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")
 

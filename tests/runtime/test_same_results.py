@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.app import run
 from pipeline.report import Progress, RunOptions
-from pipeline.simulate.tiny import write_tiny_site
 from tests.runtime.coloured_site import write_coloured_site
+from tests.tiny_site.tiny import write_tiny_site
 
 pytestmark = pytest.mark.slow
 TABLES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")

@@ -11,9 +11,9 @@ import yaml
 
 from pipeline.app import run
 from pipeline.report import RunOptions, RunReport
-from pipeline.simulate.tiny import write_tiny_site
 from pipeline.transport.redis_streams import connect
 from pipeline.yaml_file import ConfigError
+from tests.tiny_site.tiny import write_tiny_site
 from tests.transport.test_redis_streams import Server
 
 pytest.importorskip("redis", reason="needs the extra [redis]")

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from pipeline.geometry.camera import GroundCamera
-from pipeline.simulate.site import CAMERAS, Camera, look_at
-from pipeline.simulate.tiny import cams_yaml_lines
+from tests.tiny_site.site import CAMERAS, Camera, look_at
+from tests.tiny_site.tiny import cams_yaml_lines
 
 FLOOR = np.array([[3.0, 3.0], [5.5, 4.0], [7.5, 5.5], [5.0, 7.5]])
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.simulate.site import COLUMN
-from pipeline.simulate.world import NUM_PEOPLE, Moment, walk
+from tests.tiny_site.site import COLUMN
+from tests.tiny_site.world import NUM_PEOPLE, Moment, walk
 
 NUM_FRAMES = 240
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.simulate.draw import Artist
-from pipeline.simulate.site import CAMERAS
-from pipeline.simulate.tiny import write_tiny_site
+from tests.tiny_site.draw import Artist
+from tests.tiny_site.site import CAMERAS
+from tests.tiny_site.tiny import write_tiny_site
 
 SECONDS = 2.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.simulate.draw import View
 from pipeline.types import Float64
+from tests.tiny_site.draw import View
 
 _JITTER = 0.022  # standard deviation of a box edge, in box sizes
 _MISS = 0.025  # a person in plain view is missed this often

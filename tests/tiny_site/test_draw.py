@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.simulate.draw import Artist, View
-from pipeline.simulate.people import LOOKS, paint, pose
-from pipeline.simulate.world import Moment, walk
+from tests.tiny_site.draw import Artist, View
+from tests.tiny_site.people import LOOKS, paint, pose
+from tests.tiny_site.world import Moment, walk
 
 OPEN_FLOOR = {"hall-a": (6.6, 4.6), "hall-b": (6.0, 4.6), "corridor": (21.4, 7.0)}
 EMPTY = Moment(0, *(np.zeros(0, np.int64) for _ in range(2)), np.zeros((0, 2)), *(np.zeros(0) for _ in range(3)))

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from pipeline.evaluation.loaders import GroundTruthEntry, load_ground_truth
-from pipeline.simulate.draw import Artist
-from pipeline.simulate.site import CAMERAS, Camera
-from pipeline.simulate.tiny import LEAST_VISIBILITY, main, write_tiny_site
-from pipeline.simulate.world import FPS, walk
-from tests.simulate.conftest import SECONDS
+from tests.tiny_site.conftest import SECONDS
+from tests.tiny_site.draw import Artist
+from tests.tiny_site.site import CAMERAS, Camera
+from tests.tiny_site.tiny import LEAST_VISIBILITY, main, write_tiny_site
+from tests.tiny_site.world import FPS, walk
 
 NUM_FRAMES = round(SECONDS * FPS)
 NAMES = [camera.name for camera in CAMERAS]

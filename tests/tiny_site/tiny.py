@@ -1,4 +1,4 @@
-"""Draw the tiny site: `python -m pipeline.simulate.tiny FOLDER`.
+"""Draw the tiny site: `python -m tests.tiny_site.tiny FOLDER`.
 
 A hall with two overlapping calibrated cameras and a corridor with an uncalibrated one; six drawn people walk
 between them. Clips, imperfect detections, ground truth and the two configuration files of a run. It is a drawing,
@@ -15,11 +15,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.simulate.draw import Artist, View
-from pipeline.simulate.imperfect import detect_imperfectly
-from pipeline.simulate.site import CAMERAS, Camera
-from pipeline.simulate.world import FPS, walk
 from pipeline.types import Float64, UInt8
+from tests.tiny_site.draw import Artist, View
+from tests.tiny_site.imperfect import detect_imperfectly
+from tests.tiny_site.site import CAMERAS, Camera
+from tests.tiny_site.world import FPS, walk
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _write_text(path: Path, lines: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.simulate.tiny", description="Draw the tiny site.")
+    parser = argparse.ArgumentParser(prog="python -m tests.tiny_site.tiny", description="Draw the tiny site.")
     parser.add_argument("folder", type=Path, help="where to write; made where it is missing")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another walk (default 0)")
     parser.add_argument("--seconds", type=float, default=24.0, help="length of the clips (default 24)")

@@ -8,8 +8,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from pipeline.simulate.site import ROOMS, Block, Camera, Colour, Room
 from pipeline.types import BoolMask, Float32, Float64, UInt8
+from tests.tiny_site.site import ROOMS, Block, Camera, Colour, Room
 
 _FACES = ("x-", "x+", "y-", "y+", "z-", "z+")
 _DEPTH_LIMIT = 3  # rooms seen through doorways behind one another

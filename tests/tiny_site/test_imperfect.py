@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.boxes import iou, tlwh_to_xyxy
-from pipeline.simulate.draw import View
-from pipeline.simulate.imperfect import detect_imperfectly
+from tests.tiny_site.draw import View
+from tests.tiny_site.imperfect import detect_imperfectly
 
 BOX = (200.0, 100.0, 240.0, 220.0)
 

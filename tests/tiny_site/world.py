@@ -12,8 +12,8 @@ from itertools import count
 
 import numpy as np
 
-from pipeline.simulate.site import COLUMN, CORRIDOR_DOOR_Y, HALL_DOOR_X
 from pipeline.types import Float64, Int64
+from tests.tiny_site.site import COLUMN, CORRIDOR_DOOR_Y, HALL_DOOR_X
 
 FPS = 10
 NUM_PEOPLE = 6

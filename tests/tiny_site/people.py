@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.simulate.site import Camera, Colour
 from pipeline.types import Float64
+from tests.tiny_site.site import Camera, Colour
 
 Polygon = tuple[Float64, Colour]
 """(K, 2) pixels and the colour that fills it. Later polygons lie over earlier ones."""

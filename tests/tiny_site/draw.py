@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.simulate.people import LOOKS, Polygon, Pose, paint, pose
-from pipeline.simulate.scenery import Scenery, draw_scenery
-from pipeline.simulate.site import ROOMS, Camera
-from pipeline.simulate.world import Moment
 from pipeline.types import Float32, Float64, Int64, UInt8
+from tests.tiny_site.people import LOOKS, Polygon, Pose, paint, pose
+from tests.tiny_site.scenery import Scenery, draw_scenery
+from tests.tiny_site.site import ROOMS, Camera
+from tests.tiny_site.world import Moment
 
 _FINE = 3  # people are drawn this many times larger and then scaled down
 _SHIFT = 4  # fractional bits of polygon corners
