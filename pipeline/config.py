@@ -30,7 +30,7 @@ from pipeline.sinks.config import OutputConfig
 from pipeline.sinks.final import BETWEEN_CAMERAS
 from pipeline.track.config import ClipConfig, TrackConfig
 from pipeline.transport.config import BOX_PREFIX, TransportConfig
-from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, dotted, near_miss, validate
+from pipeline.yaml_file import ConfigError, KeyPath, YamlFile, dotted, near_miss, parse_yaml, validate
 
 Row3 = tuple[float, float, float]
 Row4 = tuple[float, float, float, float]
@@ -361,7 +361,7 @@ def _ground_camera(config: CameraConfig, folder: Path) -> GroundCamera | None:
 
 def _value(key: KeyPath, text: str, setting: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         problem = mask_credentials(str(getattr(error, "problem", None) or "it can not be read"))
         raise ConfigError(f"--set {mask_credentials(setting)}: the value is not valid YAML: {problem}") from None

@@ -21,6 +21,21 @@ class ConfigError(ValueError):
     """A configuration that can not be used; the message names file, line and key, and says what to do."""
 
 
+class Loader(yaml.SafeLoader):
+    """YAML in which only true and false are truth values: `off`, `on`, `yes` and `no` are words, as `resolve: off` and
+    a camera called `no` have it (YAML 1.2, 10.3.2)."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
+        letter: [(tag, pattern) for tag, pattern in resolvers if letter in "tTfF" or tag != "tag:yaml.org,2002:bool"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says; nothing but plain values can come of it. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=Loader)  # a SafeLoader: it builds no objects
+
+
 class YamlFile:
     """A parsed YAML file that remembers on which line each key stands."""
 
@@ -33,8 +48,8 @@ class YamlFile:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: can not be read as text: {error}") from None
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data: Any = yaml.safe_load(text)
+            root = yaml.compose(text, Loader=Loader)
+            self.data: Any = parse_yaml(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -202,3 +202,11 @@ def test_a_calibration_without_distortion_has_none() -> None:
     feet = np.array([[0.5, 3.0]])
     assert np.allclose(plain.ground_camera().to_image(feet), zeros.ground_camera().to_image(feet))
     assert np.allclose(plain.ground_camera().to_ground(plain.ground_camera().to_image(feet)), feet)
+
+
+def test_off_is_a_word_and_only_true_and_false_are_truth_values(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("fusion: {travel: off, resolve: off}\noutput: {report: false, mot: no}\n")
+    config = load_pipeline(path, ["fusion.resolve=off"])
+    assert (config.fusion.travel, config.fusion.resolve) == ("off", "off")
+    assert (config.output.report, config.output.mot) == (False, False)
