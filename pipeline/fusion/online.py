@@ -31,6 +31,7 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
 from pipeline.fusion.evidence import Evidence
 from pipeline.fusion.floor import FloorAgreement
+from pipeline.fusion.fuser import last_words
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook
 from pipeline.fusion.learned_floor import LearnedFloor
@@ -43,7 +44,6 @@ from pipeline.fusion.zones import Zones
 from pipeline.geometry.boxes import foot_point
 from pipeline.geometry.camera import GroundCamera
 from pipeline.types import (
-    NO_PREVIEW,
     BoolMask,
     EmbeddedFrame,
     Event,
@@ -52,7 +52,6 @@ from pipeline.types import (
     FusedFrame,
     GlobalTracks,
     Int64,
-    Tracks,
 )
 
 _BORDER = 0.01  # share of the picture that counts as its lower border
@@ -195,22 +194,7 @@ class OnlineFuser:
                 overlaps=self._overlaps,
                 simultaneous_s=self._config.simultaneous_s,
             )
-        if not events:
-            return []
-        camid = min(self._last_frame)
-        return [
-            FusedFrame(
-                camid=camid,
-                frame_idx=self._last_frame[camid],
-                time_s=self._now_s,
-                tracks=Tracks.empty(),
-                ground_xy=np.zeros((0, 2)),
-                global_tracks=GlobalTracks.empty(),
-                events=tuple(events),
-                preview=NO_PREVIEW,
-                preview_scale=1.0,
-            )
-        ]
+        return last_words(events, self._last_frame, self._now_s)
 
     def save(self, folder: Path, cameras: Sequence[str]) -> None:
         """Write what is known of the site, and the tracklets, for questions after the run. Raises OSError."""

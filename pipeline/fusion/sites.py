@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.fusion.association_file import merged_knowledge, write_knowledge
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.fuser import last_words
 from pipeline.fusion.online import OnlineFuser
 from pipeline.fusion.reconcile import Names
 from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust
@@ -25,13 +26,11 @@ from pipeline.fusion.travel_parts import Part, collect, hand_out
 from pipeline.fusion.zones import Zones
 from pipeline.geometry.camera import GroundCamera
 from pipeline.types import (
-    NO_PREVIEW,
     EmbeddedFrame,
     Event,
     FusedFrame,
     GlobalTracks,
     Int64,
-    Tracks,
 )
 
 log = logging.getLogger(__name__)
@@ -188,22 +187,7 @@ class SiteFusers:
                 events += self._take(number, frame.events)
         for site, part in zip(self._sites, self._parts, strict=True):
             collect(part, self._known, site.camids, site.own)
-        if not events:
-            return []
-        camid = min(self._last_frame)
-        return [
-            FusedFrame(
-                camid=camid,
-                frame_idx=self._last_frame[camid],
-                time_s=self._now_s,
-                tracks=Tracks.empty(),
-                ground_xy=np.zeros((0, 2)),
-                global_tracks=GlobalTracks.empty(),
-                events=tuple(events),
-                preview=NO_PREVIEW,
-                preview_scale=1.0,
-            )
-        ]
+        return last_words(events, self._last_frame, self._now_s)
 
     def save(self, folder: Path, cameras: Sequence[str]) -> None:
         """Write what is known of all sites, and the tracklets, for questions after the run. Raises OSError."""

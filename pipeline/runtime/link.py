@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.runtime.chain import END, Node, NodeTime, StageError, line_name, lines, shards_at
 from pipeline.runtime.rings import Span, unlink_ring
+from pipeline.runtime.shipping import pickled
 from pipeline.runtime.worker_process import Failed, Parcel, Plan, Recovery, Work, main
 
 
@@ -78,7 +79,8 @@ class Link:
         self._ring_names.append(f"crosscam-{secrets.token_hex(6)}")
         plan = Plan(self.nodes, shards, self._ring_bytes, self._ring_names[-1], self._prepare, self.saved, level)
         self.connection, theirs = self._context.Pipe(duplex=True)
-        self.process = self._context.Process(target=main, name=self.name, args=(theirs, _pickled(plan)), daemon=True)
+        args = theirs, pickled(plan.nodes, plan)
+        self.process = self._context.Process(target=main, name=self.name, args=args, daemon=True)
         self.process.start()
         theirs.close()
         self.gone = False
@@ -223,18 +225,6 @@ def _write(connection: Connection, out: queue.SimpleQueue[object | None]) -> Non
                 connection.send_bytes(pickle.dumps(message, protocol=5))
         except OSError:  # the worker is gone, which the hub learns by itself
             lost = True
-
-
-def _pickled(plan: Plan) -> bytes:
-    for node in plan.nodes:
-        try:
-            pickle.dumps(node)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"node {node.name}: its factory can not be sent to another process ({error}); "
-                "make it an importable function or class, or a functools.partial of one"
-            ) from error
-    return pickle.dumps(plan)
 
 
 def _added(a: tuple[NodeTime, ...], b: tuple[NodeTime, ...]) -> tuple[NodeTime, ...]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pipeline.runtime.chain import Node, NodeTime, Restart, StageError, WorkerLost, line_name, lines, shards_at
 from pipeline.runtime.config import PlacementConfig, RuntimeConfig
-from pipeline.runtime.ray_station import Failure, Station, error_of, pickled
+from pipeline.runtime.ray_station import Failure, Station, error_of
+from pipeline.runtime.shipping import pickled
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Actors:
         line = self._lines[place.row]
         mine = [shard for shard in self._shards[place.row] if shard % line[0].workers == place.number]
         station = self._ray.remote(**options_of(line, self._config.ray.placement))(Station)
-        return station.remote(pickled(line), mine, pickle.dumps(self._prepare))
+        return station.remote(pickled(line, tuple(line)), mine, pickle.dumps(self._prepare))
 
     def _how_it_ended(self, actor: Any) -> str:
         """Why an actor is gone, nothing where it is not."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.runtime.chain import Line, Node, NodeTime, StageError, Tick
+from pipeline.runtime.chain import Line, NodeTime, StageError, Tick
 from pipeline.runtime.rings import dump_whole
 
 
@@ -109,16 +109,3 @@ def error_of(failure: Failure) -> StageError:
     error.args = (f"stage {failure.node} failed: {failure.text}",)
     error.__cause__ = cause
     return error
-
-
-def pickled(line: Sequence[Node]) -> bytes:
-    """A line of nodes for another process. Raises ValueError where a factory can not go there."""
-    for node in line:
-        try:
-            pickle.dumps(node)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"node {node.name}: its factory can not be sent to another process ({error}); "
-                "make it an importable function or class, or a functools.partial of one"
-            ) from error
-    return pickle.dumps(tuple(line))

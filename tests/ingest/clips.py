@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import cv2
 import numpy as np
+
+from tests.loopback import LoopbackServer
 
 GREY_STEP = 8
 
@@ -68,7 +67,7 @@ def make_folder(path: Path, num_pictures: int, *, size: tuple[int, int] = (64, 4
     return path
 
 
-class ClipServer:
+class ClipServer(LoopbackServer):
     """Streams clips over HTTP on loopback, one per connection and then 404, without a length, and closes."""
 
     def __init__(self, clips: Sequence[bytes], *, seconds_per_clip: float = 0.0) -> None:
@@ -95,20 +94,7 @@ class ClipServer:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        super().__init__(Handler)
 
     def url(self, user_info: str = "", query: str = "") -> str:
-        return f"http://{user_info}127.0.0.1:{self._server.server_port}/live.ts{query}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{self.address(user_info)}/live.ts{query}"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from tests.ingest.clips import make_clip
+from tests.loopback import LoopbackServer
 
 FPS = 10
 _SECONDS = 60
 _STEP_S = 0.05
 
 
-class Cameras:
+class Cameras(LoopbackServer):
     """An HTTP server that streams a minute of video per connection, in real time, under any path."""
 
     def __init__(self, folder: Path) -> None:
@@ -42,24 +42,16 @@ class Cameras:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        super().__init__(Handler)
 
     def url(self, name: str, user_info: str = "") -> str:
-        return f"http://{user_info}127.0.0.1:{self._server.server_port}/{name}.ts"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        return f"{self.address(user_info)}/{name}.ts"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
 
 
 def write_people(folder: Path, names: Sequence[str], num_frames: int = 600) -> None:
