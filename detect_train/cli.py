@@ -28,6 +28,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="overrule one setting; repeatable")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from OUTPUT/last.pt")] = False,
+    start_from: Annotated[
+        Path | None, typer.Option(help="folder of another run whose network is the beginning of this one")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="processor cores")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
@@ -45,7 +48,9 @@ def train(
         def show(row: dict[str, float]) -> None:
             print(", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
-        done = run_training(loaded, output, resume=resume, device=device, show=show, should_stop=stop.is_set)
+        done = run_training(
+            loaded, output, resume=resume, start_from=start_from, device=device, show=show, should_stop=stop.is_set
+        )
         print(f"{output}: {done} of {loaded.training.steps} steps")
     if done < loaded.training.steps:
         raise typer.Exit(EXIT_INTERRUPTED)

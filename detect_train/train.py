@@ -47,15 +47,21 @@ def train(
     output: Path,
     *,
     resume: bool = False,
+    start_from: Path | None = None,
     device: str = "cpu",
     show: Show | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Train as the recipe says, into the folder `output`. -> steps done; fewer than asked for where it was stopped."""
+    """Train as the recipe says, into the folder `output`. -> steps done; fewer than asked for where it was stopped.
+
+    `start_from` is another run, whose averaged network is the beginning of this one instead of ImageNet's weights.
+    """
     options = recipe.training
     pictures = [picture for root in recipe.data.roots for picture in read_set(root)]
     torch.manual_seed(options.seed)
     net = PersonNet(**recipe.model.model_dump()).to(device).to(memory_format=torch.channels_last)
+    if start_from is not None and not resume:
+        _start_from(start_from, net)
     optimiser = _optimiser(net, recipe)
     average = MovingAverage(net, options.average)
     output.mkdir(parents=True, exist_ok=True)
@@ -163,6 +169,18 @@ def _load(path: Path, net: PersonNet, optimiser: torch.optim.Optimizer, average:
     average.load(state["average"], int(state["num_updates"]))
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
+
+
+def _start_from(folder: Path, net: PersonNet) -> None:
+    """The averaged network of another run, into `net`. Raises TrainingError where the two differ in shape."""
+    if not (folder / CHECKPOINT).is_file():
+        raise FileNotFoundError(f"no run to start from in {folder}: {CHECKPOINT} is missing")
+    state = torch.load(folder / CHECKPOINT, "cpu", weights_only=True)
+    try:
+        net.load_state_dict(state["average"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise TrainingError(f"{folder} is a run of another network than the recipe's `model`: {reason}") from error
 
 
 def _append(path: Path, row: dict[str, float]) -> None:
