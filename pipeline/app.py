@@ -22,7 +22,16 @@ from pipeline.live.server import LiveServer
 from pipeline.nodes import PREPARE, build_nodes
 from pipeline.periodic import every
 from pipeline.provenance import RUN_FILE, Ran, describe_run
-from pipeline.reading import STOP_PERIOD_S, by_group, reading, spec_of, ticks_of, with_notices, without_notices
+from pipeline.reading import (
+    STOP_PERIOD_S,
+    by_group,
+    feeds_of,
+    reading,
+    spec_of,
+    ticks_of,
+    with_notices,
+    without_notices,
+)
 from pipeline.remote import box_figures, open_reader, open_senders
 from pipeline.report import Progress, RunOptions, RunReport
 from pipeline.resume import Keeper, parted
@@ -99,12 +108,15 @@ def _run(
     started_at, started = datetime.now(UTC), time.perf_counter()
 
     with ExitStack() as stack:
-        reader = open_reader(config, cameras, specs, base_dir=base_dir, max_seconds=options.max_seconds)
+        hosts, open_feed = stack.enter_context(feeds_of(runtime, nodes, num_shards, config, len(cameras)))
+        max_seconds = options.max_seconds
+        reader = open_reader(config, cameras, specs, base_dir=base_dir, max_seconds=max_seconds, open_feed=open_feed)
         stack.enter_context(every(STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(reading(reader, stop))
         roster = Roster(cameras, options.cams, reader, config, base_dir, before=before)
         ticks = with_notices(keeper.ticks(ticks_of(reader)), reader)
-        runner = stack.enter_context(build_runner(runtime, nodes, by_group(ticks, len(cameras), num_shards), PREPARE))
+        sources = by_group(ticks, len(cameras), num_shards)
+        runner = stack.enter_context(build_runner(runtime, nodes, sources, PREPARE, hosts))
         sinks = stack.enter_context(
             open_sinks(
                 config.output,

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from pipeline.config import Camera
+from pipeline.config import Camera, PipelineConfig
+from pipeline.ingest.far_feed import FarFeeds
+from pipeline.ingest.far_host import FeedHost
+from pipeline.ingest.feed import Feed
+from pipeline.ingest.items import OpenFeed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.ticks import NoCameraError, TickReader
 from pipeline.remote import Reader
-from pipeline.runtime.chain import Notice, Tick
+from pipeline.runtime.build import Hosts, open_hosts
+from pipeline.runtime.chain import Node, Notice, Tick
+from pipeline.runtime.config import RuntimeConfig
 from pipeline.runtime.pace import Splitter, spread
-from pipeline.types import Frame
 
 STOP_PERIOD_S = 0.1
 """How often it is looked whether the run was asked to end."""
@@ -44,17 +50,36 @@ def reading(reader: Reader, stop: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def by_group(ticks: Iterable[Tick], num_cameras: int, numby_group: int) -> Sequence[Iterable[Tick]]:
-    """The ticks, one source per group of cameras. Groups are neighbours in cams.yaml, so that the frames of
-    a tick are in the same order whatever the number of groups."""
-    if numby_group == 1:
+@contextmanager
+def feeds_of(
+    runtime: RuntimeConfig, nodes: Sequence[Node], num_groups: int, config: PipelineConfig, num_cameras: int
+) -> Iterator[tuple[Hosts | None, OpenFeed]]:
+    """What reads cameras: beside the workers of their groups where those may be on other machines, else here."""
+    if config.transport.sources != "cameras":
+        yield None, Feed
+        return
+    group_of = group_by_camid(num_cameras, num_groups)
+    with open_hosts(runtime, nodes, num_groups, partial(FeedHost, config.ingest)) as hosts:
+        if hosts is None:
+            yield None, Feed
+            return
+        with FarFeeds(hosts.ways, group_of) as feeds:
+            yield hosts, feeds
+
+
+def group_by_camid(num_cameras: int, num_groups: int) -> Callable[[int], int]:
+    """The group of a camera. Groups are neighbours in cams.yaml, so that the frames of a tick are in the same order
+    whatever the number of groups; a camera that comes later goes to any."""
+    groups = spread(num_cameras, num_groups)
+    return lambda camid: groups[camid] if camid < num_cameras else camid % num_groups
+
+
+def by_group(ticks: Iterable[Tick], num_cameras: int, num_groups: int) -> Sequence[Iterable[Tick]]:
+    """The ticks, one source per group of cameras."""
+    if num_groups == 1:
         return [ticks]
-    shard_of = spread(num_cameras, numby_group)
-
-    def group_of(frame: Frame) -> int:
-        return shard_of[frame.camid] if frame.camid < num_cameras else frame.camid % numby_group
-
-    return Splitter(ticks, numby_group, group_of).sources()
+    group_of = group_by_camid(num_cameras, num_groups)
+    return Splitter(ticks, num_groups, lambda frame: group_of(frame.camid)).sources()
 
 
 def with_notices(ticks: Iterable[Tick], reader: Reader) -> Iterator[Tick]:

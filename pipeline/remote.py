@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.config import Camera, PipelineConfig
+from pipeline.ingest.items import OpenFeed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.ticks import TickReader
 from pipeline.live.figures import StreamFigures
@@ -31,6 +32,7 @@ def open_reader(
     *,
     base_dir: Path,
     max_seconds: float | None,
+    open_feed: OpenFeed,
 ) -> Reader:
     """What reads the cameras, or what listens to the boxes that do; not open yet. Raises ConfigError."""
     transport = config.transport
@@ -40,7 +42,13 @@ def open_reader(
             raise ConfigError(
                 f"camera {away[0]}: source: it is a box's to read; set transport.sources: redis, or name a video"
             )
-        return TickReader(specs, config.ingest, max_seconds=max_seconds, clock_zero_s=transport.clock_zero_s)
+        return TickReader(
+            specs,
+            config.ingest,
+            max_seconds=max_seconds,
+            clock_zero_s=transport.clock_zero_s,
+            open_feed=open_feed,
+        )
     if config.ingest.tick_s is None:
         raise ConfigError("ingest.tick_s: has to be set where tracklets come from boxes, to the same as on the boxes")
     dim = build_embedder(config.reid, base_dir).dim

@@ -11,6 +11,7 @@ camera's (cropped) image; times are seconds on the clock that all cameras share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypeAlias
 
@@ -78,6 +79,29 @@ class Frame:
         _image(self, "Frame", "image")
 
     __reduce__ = _rebuild
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldFrame:
+    """A frame whose picture stays where it was read, until a worker there makes it a `Frame`.
+
+    `where` is what the runtime finds the pictures of one source by; `place` is this camera's among them.
+    """
+
+    camid: int
+    frame_idx: int
+    time_s: float
+    size_hw: tuple[int, int]
+    where: Any
+    place: int
+
+    def whole(self, pictures: Sequence[UInt8]) -> Frame:
+        """The frame with its picture."""
+        return Frame(self.camid, self.frame_idx, self.time_s, pictures[self.place])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,11 @@ _STEP_S = 1e-3  # the least distance of two frames of a live camera
 class WallClock:
     """Seconds since 1970 that never step: the system's time at the start plus the monotonic clock since then."""
 
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-        self._zero_s = time.time() - self._start_s
+    def __init__(self, elapsed_s: float = 0.0) -> None:
+        """elapsed_s: what `elapsed_s()` is to begin with, of a clock that goes with another one."""
+        now_s = time.monotonic()
+        self._start_s = now_s - elapsed_s
+        self._zero_s = time.time() - now_s
 
     def now_s(self) -> float:
         return self._zero_s + time.monotonic()

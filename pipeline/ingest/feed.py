@@ -7,14 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from pipeline.ingest.build import LIVE, SourceKind, open_source
+from pipeline.ingest.build import open_source
 from pipeline.ingest.clock import FileClock, LiveClock, Sampler, WallClock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.crop import Cropper
+from pipeline.ingest.items import FeedPlan, Item
 from pipeline.ingest.source import BrokenPictureError, Picture, Source, SourceError
-from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import StatusBoard
 from pipeline.ingest.urls import mask_credentials
 from pipeline.types import UInt8
@@ -22,42 +21,6 @@ from pipeline.types import UInt8
 logger = logging.getLogger(__name__)
 
 _DEFAULT_FPS = 25.0  # of a source that does not say; only ticks and missing timestamps rest on it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Item:
-    """One picture of a source, cropped for each of its cameras."""
-
-    frame_idx: int
-    time_s: float  # on the shared clock
-    queued_s: float  # time.monotonic() when it was ready
-    images: tuple[tuple[int, UInt8], ...]  # (camid, (H, W, 3) BGR), by camid
-
-
-@dataclass(frozen=True, slots=True)
-class FeedPlan:
-    """How a source is read. `zero_s` is what to add to its own clock: seconds from the first frame for recordings,
-    seconds since 1970 for live cameras. A recording with `paced_from_s` is played in real time: its picture of that
-    time comes when the reader starts. With `dropping` the queue gives up its oldest picture when full, else the
-    decoder waits."""
-
-    kind: SourceKind
-    address: str
-    specs: tuple[CameraSpec, ...]  # by camid; they differ in nothing but camid, name and crop
-    zero_s: float
-    paced_from_s: float | None
-    dropping: bool
-    threads: int
-    first_idx: int = 0  # number of the first picture: a live camera that comes back is numbered on
-
-    @property
-    def live(self) -> bool:
-        return self.kind in LIVE
-
-    @property
-    def realtime(self) -> bool:
-        """Its pictures come when they come: nobody waits long for them."""
-        return self.live or self.paced_from_s is not None
 
 
 class Feed:
@@ -100,7 +63,7 @@ class Feed:
         self._told: set[str] = set()  # kinds of warnings already given, a handful at most
         self._sampler = Sampler(config.max_fps)
         self._live_clock = LiveClock(fixed=not plan.dropping)
-        self._thread = threading.Thread(target=self._run, name=f"ingest-{self._names()}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"ingest-{self.plan.names}", daemon=True)
 
     @property
     def camids(self) -> list[int]:
@@ -133,9 +96,6 @@ class Feed:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _names(self) -> str:
-        return ", ".join(s.name for s in self.plan.specs)
-
     def _run(self) -> None:
         try:
             self._read_on()
@@ -152,7 +112,7 @@ class Feed:
     def _fail(self, message: str) -> None:
         message = mask_credentials(message)
         self._board.set(self._cropper.camids, state="failed", message=message)
-        logger.error("camera %s failed: %s", self._names(), message)
+        logger.error("camera %s failed: %s", self.plan.names, message)
 
     def _read_on(self) -> None:
         """Read to the end; a live source is connected again and again. Raises SourceError where it has failed."""
@@ -183,7 +143,7 @@ class Feed:
         logger.log(
             logging.WARNING if self.connected or not self.settled else logging.INFO,
             "camera %s: %s; next try in %g s",
-            self._names(),
+            self.plan.names,
             message,
             delay_s,
         )
@@ -287,7 +247,7 @@ class Feed:
     def _announce(self) -> None:
         """The first picture of a connection has come."""
         if self.opened:
-            logger.info("camera %s is back", self._names())
+            logger.info("camera %s is back", self.plan.names)
             self._board.set(self._cropper.camids, message="")
         self._board.set(self._cropper.camids, state="running")
         self._num_measured = 0
@@ -341,4 +301,4 @@ class Feed:
         self._told.add(kind)
         message = mask_credentials(message)
         self._board.set(self._cropper.camids, message=message)
-        logger.warning("camera %s: %s", self._names(), message)
+        logger.warning("camera %s: %s", self.plan.names, message)

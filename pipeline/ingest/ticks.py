@@ -19,10 +19,11 @@ from typing import Final, Self
 from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.clock import WallClock
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.feed import Feed, FeedPlan, Item
+from pipeline.ingest.feed import Feed
+from pipeline.ingest.items import AnyFeed, FeedPlan, Item, OpenFeed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus, StatusBoard
-from pipeline.types import Frame
+from pipeline.types import Frame, HeldFrame
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Tick:
     camera had a frame, and is the same in every reader of the same `tick_s` and clock zero."""
 
     index: int
-    frames: tuple[Frame, ...]
+    frames: tuple[Frame | HeldFrame, ...]
 
 
 class ChangeError(ValueError):
@@ -66,19 +67,22 @@ class TickReader:
         *,
         max_seconds: float | None = None,
         clock_zero_s: float | None = None,
+        open_feed: OpenFeed = Feed,
     ) -> None:
+        """open_feed: makes what reads a source; `far_feed.FarFeeds` has it read on other machines."""
         camids = [s.camid for s in specs]
         if len(set(camids)) < len(camids):
             raise ValueError(f"camids must differ, got {sorted(camids)}")
         self._config = config or IngestConfig()
         self._max_seconds = max_seconds
+        self._open_feed = open_feed
         self._wall = WallClock()
         self._board = StatusBoard(specs)
         self._names = {s.camid: s.name for s in specs}
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
-        self._feeds: list[Feed] = []
-        self._slots: dict[Feed, int] = {}  # of each feed's last frame, by its own time
+        self._feeds: list[AnyFeed] = []
+        self._slots: dict[AnyFeed, int] = {}  # of each feed's last frame, by its own time
         self._groups = _group_by_source(specs)
         self.clock_zero_s = _clock_zero_s(self._groups, self._wall) if clock_zero_s is None else clock_zero_s
         self.tick_s = self._config.tick_s or 0.0  # known once open
@@ -108,8 +112,7 @@ class TickReader:
             return
         self._state = "opening"
         for plan in self._plans():
-            feed = Feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
-            self._feeds.append(feed)
+            self._feeds.append(self._feed(plan))
         try:
             for feed in self._feeds:
                 feed.start()
@@ -150,7 +153,7 @@ class TickReader:
             self._board.remove(remove)
             for plan in plans:
                 self._board.add(plan.specs[0])
-                feed = Feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
+                feed = self._feed(plan)
                 self._feeds.append(feed)
                 feed.start()
             self._next_notice = notice
@@ -228,6 +231,9 @@ class TickReader:
         while (tick := self._next_tick()) is not None:
             yield tick
 
+    def _feed(self, plan: FeedPlan) -> AnyFeed:
+        return self._open_feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
+
     def _plans(self) -> list[FeedPlan]:
         kinds = [locate(group[0].source) for group in self._groups]
         any_live = any(kind in LIVE for kind, _ in kinds)
@@ -263,13 +269,13 @@ class TickReader:
         opened = any(f.opened for f in self._feeds)
         return self._config.tick_s is not None and opened and all(f.settled or f.plan.live for f in self._feeds)
 
-    def _warn_of_long_ticks(self, feeds: Sequence[Feed]) -> None:
+    def _warn_of_long_ticks(self, feeds: Sequence[AnyFeed]) -> None:
         for feed in feeds:
             if feed.interval_s < self.tick_s * 0.98 and not feed.plan.dropping:
                 logger.warning(
                     "camera %s has a frame each %.4g s, but a tick is %.4g s: its frames come in ever later ticks; "
                     "set max_fps to %.4g or less, or a shorter tick_s",
-                    ", ".join(s.name for s in feed.plan.specs),
+                    feed.plan.names,
                     feed.interval_s,
                     self.tick_s,
                     1 / self.tick_s,
@@ -294,7 +300,7 @@ class TickReader:
                 return None
         return self._tick(index, taken)
 
-    def _time_is_up(self, active: Sequence[Feed]) -> bool:
+    def _time_is_up(self, active: Sequence[AnyFeed]) -> bool:
         """With `max_seconds`, live cameras that stay away must not hold the end up."""
         return (
             self._max_seconds is not None
@@ -303,7 +309,7 @@ class TickReader:
             and time.monotonic() > self._first_taken_s + self._max_seconds + self._config.max_wait_s
         )
 
-    def _drop_together(self, active: Sequence[Feed]) -> None:
+    def _drop_together(self, active: Sequence[AnyFeed]) -> None:
         """When the pipeline is too slow and a camera has lost frames, the others give up theirs of that time too:
         whole ticks cost less than the same frames one by one."""
         behind = [f.queue[0].time_s for f in active if f.overflowed and f.queue]
@@ -314,7 +320,7 @@ class TickReader:
             while feed.plan.dropping and len(feed.queue) > 1 and feed.queue[1].time_s < until_s:
                 self._board.count((camid for camid, _ in feed.pop().images), dropped=1)
 
-    def _slot_of(self, feed: Feed) -> int | None:
+    def _slot_of(self, feed: AnyFeed) -> int | None:
         """Slot of the feed's next frame, None where it has none. A dropping feed that runs ahead of its clock by
         more than one slot, because it is faster than the ticks, gives up frames."""
         while feed.queue:
@@ -326,7 +332,7 @@ class TickReader:
             self._board.count((camid for camid, _ in feed.pop().images), dropped=1)
         return None
 
-    def _wait_s(self, active: Sequence[Feed], slots: dict[Feed, int], index: int) -> float:
+    def _wait_s(self, active: Sequence[AnyFeed], slots: dict[AnyFeed, int], index: int) -> float:
         """How long to wait for the cameras that have no frame yet but may still have one for slot `index`."""
         missing = [f for f in active if f not in slots]
         if any(not f.plan.realtime for f in missing):
@@ -337,14 +343,14 @@ class TickReader:
         oldest_s = min(f.queue[0].queued_s for f, slot in slots.items() if slot == index)
         return oldest_s + self._config.max_wait_s - time.monotonic()
 
-    def _take(self, feed: Feed) -> Item:
+    def _take(self, feed: AnyFeed) -> Item:
         item = feed.queue[0]
         by_time = math.floor(item.time_s / self.tick_s + _SLOT_EPS)
         self._slots[feed] = max(by_time, self._slots.get(feed, by_time - 1) + 1)
         feed.last_time_s = item.time_s
         return feed.pop()
 
-    def _tick(self, index: int, taken: Sequence[tuple[Feed, Item]]) -> Tick | None:
+    def _tick(self, index: int, taken: Sequence[tuple[AnyFeed, Item]]) -> Tick | None:
         self._last_index = index
         start_s = min(item.time_s for _, item in taken)
         if self._first_s is None:
@@ -352,16 +358,16 @@ class TickReader:
         if self._max_seconds is not None and start_s >= self._first_s + self._max_seconds - 1e-9:
             return None
         now_s = self._wall.now_s() - (self.clock_zero_s or 0.0)
-        frames = []
+        frames: list[Frame | HeldFrame] = []
         for feed, item in taken:
             lag_s = now_s - item.time_s if feed.plan.live else 0.0
-            for camid, image in item.images:
-                if camid not in feed.camids:
+            for frame in item.frames():
+                if frame.camid not in feed.camids:
                     continue  # it was removed while the picture waited
-                self._last_idx[camid] = item.frame_idx
-                frames.append(Frame(camid, item.frame_idx, item.time_s, image))
-                height, width = image.shape[:2]
-                self._board.delivered(camid, time_s=item.time_s, lag_s=lag_s, width=width, height=height)
+                self._last_idx[frame.camid] = frame.frame_idx
+                frames.append(frame)
+                height, width = frame.size_hw
+                self._board.delivered(frame.camid, time_s=frame.time_s, lag_s=lag_s, width=width, height=height)
         return Tick(index, tuple(sorted(frames, key=lambda f: f.camid)))
 
 

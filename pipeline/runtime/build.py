@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from pipeline.runtime.chain import Node, NodeTime, Restart, Tick
 from pipeline.runtime.config import RuntimeConfig
@@ -43,18 +44,50 @@ class Queued(Protocol):
         ...
 
 
+class Hosts(Protocol):
+    """Something of the run's own beside each group's first workers, wherever those are."""
+
+    @property
+    def ways(self) -> Sequence[Any]:
+        """How each is reached: `call` and `fetch`, which raise ConnectionError where it is lost, and `renew`."""
+        ...
+
+
+@contextmanager
+def open_hosts(
+    config: RuntimeConfig, nodes: Sequence[Node], num_shards: int, make: Callable[[], object]
+) -> Iterator[Hosts | None]:
+    """What `make` gives, made beside the first workers of each shard; None where those are on this machine anyhow.
+
+    Raises ValueError where what it needs is not installed or the cluster has no room.
+    """
+    if config.kind != "ray" or config.ray.read == "driver":
+        yield None
+        return
+    from pipeline.runtime.ray_cluster import joined
+    from pipeline.runtime.ray_hosts import RayHosts
+
+    with joined(config.ray), RayHosts(nodes, num_shards, config, make) as hosts:
+        yield hosts
+
+
 def build_runner(
-    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None = None
+    config: RuntimeConfig,
+    nodes: Sequence[Node],
+    sources: Sequence[Iterable[Tick]],
+    prepare: Prepare | None = None,
+    hosts: Hosts | None = None,
 ) -> Runner:
     """The runner that `config` names, not started yet; `prepare` is called first in each process that has stages.
 
-    Raises ValueError where what it needs is not installed.
+    hosts: of `open_hosts`, where the sources' items are held by them. Raises ValueError where what it needs is not
+    installed.
     """
-    return RUNNERS[config.kind](config, nodes, sources, prepare)
+    return RUNNERS[config.kind](config, nodes, sources, prepare, hosts)
 
 
 def _inline(
-    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None
+    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None, _: Any
 ) -> Runner:
     if prepare is not None:
         prepare()
@@ -62,7 +95,7 @@ def _inline(
 
 
 def _processes(
-    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None
+    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None, _: Any
 ) -> Runner:
     return ProcessRunner(
         nodes,
@@ -77,11 +110,11 @@ def _processes(
 
 
 def _ray(
-    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None
+    config: RuntimeConfig, nodes: Sequence[Node], sources: Sequence[Iterable[Tick]], prepare: Prepare | None, hosts: Any
 ) -> Runner:
     from pipeline.runtime.ray_cluster import RayRunner
 
-    return RayRunner(nodes, sources, config, prepare)
+    return RayRunner(nodes, sources, config, prepare, hosts)
 
 
 RUNNERS: dict[str, Callable[..., Runner]] = {"inline": _inline, "processes": _processes, "ray": _ray}

@@ -26,6 +26,11 @@ class RayConfig(Settings):
     address: str | None = Field(
         None, description="cluster to join: auto, or ray://host:10001; unset: a private one on this machine"
     )
+    read: Literal["workers", "driver"] = Field(
+        "workers",
+        description="where cameras are read: workers, on the machine that detects, tracks and embeds them, so that "
+        "pictures never move between machines; driver, where the command was given (for files that only it has)",
+    )
     placement: dict[str, PlacementConfig] = Field(
         {},
         description="what a worker asks for, by stage (detect, track, embed, fuse); stages in one worker add up",

@@ -34,8 +34,11 @@ class Actors:
         num_shards: int,
         config: RuntimeConfig,
         prepare: Callable[[], object] | None,
+        places: Sequence[Any] = (),
     ) -> None:
+        """places: for each worker of the first line the scheduling strategy that says where it is to be."""
         self._ray = ray
+        self._at = tuple(places)
         self._lines = lines(nodes, config.together)
         starts = [sum(len(line) for line in self._lines[:row]) for row in range(len(self._lines))]
         self._shards = [shards_at(nodes, num_shards, start) for start in starts]
@@ -124,7 +127,10 @@ class Actors:
     def _actor(self, place: Place) -> Any:
         line = self._lines[place.row]
         mine = [shard for shard in self._shards[place.row] if shard % line[0].workers == place.number]
-        station = self._ray.remote(**options_of(line, self._config.ray.placement))(Station)
+        options = options_of(line, self._config.ray.placement)
+        if place.row == 0 and self._at:
+            options["scheduling_strategy"] = self._at[place.number]
+        station = self._ray.remote(**options)(Station)
         return station.remote(pickled(line, tuple(line)), mine, pickle.dumps(self._prepare))
 
     def _how_it_ended(self, actor: Any) -> str:

@@ -17,15 +17,17 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.runtime.chain import END, Node, NodeTime, Restart, Tick
-from pipeline.runtime.config import RuntimeConfig
+from pipeline.runtime.chain import END, Mark, Node, NodeTime, Notice, Restart, Tick
+from pipeline.runtime.config import RayConfig, RuntimeConfig
+from pipeline.runtime.held import Held
 from pipeline.runtime.pace import Pace, close_source
 from pipeline.runtime.ray_actors import Actors, Place
+from pipeline.runtime.ray_hosts import RayHosts, beside
 from pipeline.runtime.ray_station import Failure, Snapshot, error_of
 
 _POLL_S = 0.1
@@ -36,10 +38,11 @@ _MOST_SKIPPED = 3  # savings that are left out one after the other for that reas
 
 @dataclass(slots=True, eq=False)
 class _Sent:
-    """A tick that was sent. `given`: what it led to has been given out."""
+    """Ticks of a shard that were sent in one call. `given`: what they led to has been given out."""
 
     shard: int
-    ticks: Any  # reference
+    num_ticks: int
+    ticks: Any  # reference, or the ticks themselves where they are small
     result: Any  # reference
     given: bool = False
 
@@ -51,13 +54,39 @@ class _Cut:
     states: dict[Place, Any]  # references
 
 
+@contextmanager
+def joined(config: RayConfig) -> Iterator[None]:
+    """In the cluster at `config.address`, or a private one on this machine, unless there is one already.
+
+    Raises ValueError where Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("runtime ray: Ray is not installed; pip install 'crosscam[ray]'") from None
+    if ray.is_initialized():
+        yield
+        return
+    own = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    ray.init(
+        address=config.address,
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+        **({} if config.address else own),
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 class RayRunner:
     """Runs a chain of nodes over the ticks of shards, like `InlineRunner`, with a Ray actor per worker.
 
     Joins the cluster at `config.ray.address`, or starts a private one on this machine and stops it at the end.
-    Sources are read in threads of the driver; consecutive nodes of as many workers share actors where
-    `config.together`. An actor that dies is replaced up to `max_restarts` times where all stages are stateless or can
-    be saved; else the run fails with its name.
+    Sources are read in threads of the driver; items whose content `hosts` hold are completed by the first workers.
+    Consecutive nodes of as many workers share actors where `config.together`. An actor that dies is replaced up to
+    `max_restarts` times where all stages are stateless or can be saved; else the run fails with its name.
     """
 
     def __init__(
@@ -66,16 +95,19 @@ class RayRunner:
         sources: Sequence[Iterable[Tick]],
         config: RuntimeConfig,
         prepare: Callable[[], object] | None = None,
+        hosts: RayHosts | None = None,
     ) -> None:
         try:
             import ray
         except ImportError:
             raise ValueError("runtime ray: Ray is not installed; pip install 'crosscam[ray]'") from None
         self._ray: Any = ray
+        self._hosts = hosts
+        places = [beside(group) for group in hosts.groups] if hosts else ()
         self._nodes = tuple(nodes)
         self._sources = tuple(sources)
         self._config = config
-        self._actors = Actors(ray, nodes, len(self._sources), config, prepare)
+        self._actors = Actors(ray, nodes, len(self._sources), config, prepare, places)
         self._stop = threading.Event()
         self._pace = Pace(len(self._sources))
         self._queues: list[queue.Queue[Tick | BaseException]] = [queue.Queue(config.queue_ticks) for _ in self._sources]
@@ -85,18 +117,11 @@ class RayRunner:
         self._under_way: deque[_Sent | _Cut] = deque()
         self._since_cut = self._num_skipped = 0
         self._too_long = False
-        self._owns_cluster = False
+        self._num_waiting = [0] * len(self._sources)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if not self._ray.is_initialized():
-            own = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
-            self._ray.init(
-                address=self._config.ray.address,
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-                **({} if self._config.ray.address else own),
-            )
-            self._owns_cluster = True
+        self._stack.enter_context(joined(self._config.ray))
         try:
             self._actors.start()
         except BaseException:
@@ -115,8 +140,7 @@ class RayRunner:
         for thread in self._threads:
             thread.join()
         self._actors.end()
-        if self._owns_cluster:
-            self._ray.shutdown()
+        self._stack.close()
 
     def __iter__(self) -> Iterator[Tick]:
         ended = [False] * len(self._sources)
@@ -124,10 +148,10 @@ class RayRunner:
             for shard, done in enumerate(ended):
                 if done:
                     continue
-                tick = self._next_of(shard)
-                ended[shard] = tick.is_end
-                self._send(tick)
-                while len(self._under_way) >= self._config.queue_ticks * len(self._sources):
+                ticks = self._next_of(shard)
+                ended[shard] = ticks[-1].is_end
+                self._send(shard, ticks)
+                while sum(self._num_waiting) >= self._config.queue_ticks * len(self._sources):
                     yield from self._oldest()
             if all(ended) and self._under_way:
                 yield from self._oldest()
@@ -140,16 +164,22 @@ class RayRunner:
 
     def restarts(self) -> tuple[Restart, ...]:
         """The workers that were lost and replaced so far."""
-        return tuple(self._actors.restarts)
+        return (*self._actors.restarts, *(self._hosts.restarts if self._hosts else ()))
 
-    def _send(self, tick: Tick) -> None:
-        ticks = self._ray.put([tick])
-        sent = _Sent(tick.shard, ticks, self._actors.work(tick.shard, ticks))
+    def waiting(self) -> dict[str, int]:
+        """Ticks that were sent and have not come out again, by the group of cameras."""
+        return {f"group-{shard}": count for shard, count in enumerate(self._num_waiting)}
+
+    def _send(self, shard: int, ticks: list[Tick]) -> None:
+        is_small = all(isinstance(item, Held | Mark | Notice) for tick in ticks for item in tick.items)
+        sendable: Any = ticks if is_small else self._ray.put(ticks)
+        sent = _Sent(shard, len(ticks), sendable, self._actors.work(shard, sendable))
         self._under_way.append(sent)
+        self._num_waiting[shard] += len(ticks)
         if not self._actors.can_save:
             return
         self._kept.append(sent)
-        self._since_cut += 1
+        self._since_cut += len(ticks)
         if self._since_cut < self._config.checkpoint_ticks * len(self._sources):
             return
         self._since_cut = 0
@@ -179,6 +209,7 @@ class RayRunner:
         if isinstance(outcome, Failure):
             raise error_of(outcome)
         oldest.given = True
+        self._num_waiting[oldest.shard] -= oldest.num_ticks
         for tick in outcome:
             if not tick.is_end:
                 yield tick
@@ -207,7 +238,7 @@ class RayRunner:
 
     def _recover(self, error: BaseException) -> None:
         """An actor is lost: put another in its place, and go on from the last cut."""
-        self._actors.replace_lost(error, len(self._kept))
+        self._actors.replace_lost(error, sum(sent.num_ticks for sent in self._kept))
         for gone in self._under_way:
             with suppress(self._ray.exceptions.RayError):  # else Ray warns that nobody has asked for it
                 self._ray.get(gone.result if isinstance(gone, _Sent) else list(gone.states.values()))
@@ -235,8 +266,15 @@ class RayRunner:
                 return True
         return False
 
-    def _next_of(self, shard: int) -> Tick:
-        what = self._queues[shard].get()
-        if isinstance(what, BaseException):
-            raise what
-        return what
+    def _next_of(self, shard: int) -> list[Tick]:
+        """The next tick of a source, and those behind it that are there already: a call costs more than a tick."""
+        ticks: list[Tick] = []
+        while not ticks or (len(ticks) < self._config.queue_ticks and not ticks[-1].is_end):
+            try:
+                what = self._queues[shard].get(block=not ticks)
+            except queue.Empty:
+                break
+            if isinstance(what, BaseException):
+                raise what
+            ticks.append(what)
+        return ticks

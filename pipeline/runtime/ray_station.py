@@ -6,10 +6,12 @@ import pickle
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pipeline.runtime.chain import Line, NodeTime, StageError, Tick
+from pipeline.runtime.held import Held
 from pipeline.runtime.rings import dump_whole
 
 
@@ -66,7 +68,7 @@ class Station:
             return self._failure or []
         started_s = time.thread_time()
         try:
-            return [result for tick in ticks for result in self._line.handle(tick)]
+            return [result for tick in whole(ticks) for result in self._line.handle(tick)]
         except StageError as error:
             self._failure = failure_of(error)
             return self._failure
@@ -88,6 +90,35 @@ class Station:
 
     def times(self) -> tuple[NodeTime, ...]:
         return self._line.times() if self._line else ()
+
+
+def whole(ticks: Sequence[Tick]) -> Sequence[Tick]:
+    """The ticks with the contents of items that are held in this machine's object store. An item whose content was
+    lost with the machine that held it is left out: its tick comes without it."""
+    held = [item.where for tick in ticks for item in tick.items if isinstance(item, Held)]
+    if not held:
+        return ticks
+    import ray
+
+    references = list(dict.fromkeys(held))
+    try:
+        contents = dict(zip(references, ray.get(references), strict=True))
+    except ray.exceptions.RayError:
+        contents = {}
+        for reference in references:
+            with suppress(ray.exceptions.RayError):
+                contents[reference] = ray.get(reference)
+    return [
+        replace(
+            tick,
+            items=tuple(
+                item.whole(contents[item.where]) if isinstance(item, Held) else item
+                for item in tick.items
+                if not isinstance(item, Held) or item.where in contents
+            ),
+        )
+        for tick in ticks
+    ]
 
 
 def failure_of(error: StageError) -> Failure:
