@@ -123,7 +123,7 @@ class RayHosts:
         for group in self.groups:
             with suppress(Exception):  # the cluster may be gone
                 self._ray.util.remove_placement_group(group)
-        self.ways, self.groups = [], []
+        self.groups = []  # the ways stay, with what they tell of restarts
 
     @property
     def restarts(self) -> list[Restart]:

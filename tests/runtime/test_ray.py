@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.runtime.chain import FLUSH, Node, StageError, Tick, WorkerLost
-from pipeline.runtime.config import PlacementConfig, RuntimeConfig
+from pipeline.runtime.config import PlacementConfig, RayConfig, RuntimeConfig
 from pipeline.runtime.inline import InlineRunner
 from pipeline.runtime.ray_actors import options_of
 from pipeline.runtime.ray_cluster import RayRunner
+from pipeline.runtime.ray_hosts import RayHosts, RayWay
 from tests.runtime.toys import Add, Broken, Counts, Dies, Late, Total, pictures, ticks
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
@@ -116,3 +119,76 @@ def test_stages_that_share_an_actor_ask_for_the_sum_of_what_they_need() -> None:
     }
     line = [Node("detect", Total), Node("track", Total), Node("embed", Total)]
     assert options_of(line, placement) == {"num_cpus": 1.5, "num_gpus": 0.75, "resources": {"edge": 1}}
+
+
+class Pictures:
+    """What a host holds here: pictures, each of its number."""
+
+    def some(self, first: int, count: int) -> tuple[str, list[tuple[np.ndarray, ...]]]:
+        return "some", [(np.full((90, 160), number, np.uint8),) for number in range(first, first + count)]
+
+
+@dataclass(frozen=True)
+class Kept:
+    number: int
+    where: object
+
+    def whole(self, content):
+        return self.number, content[0]
+
+
+def kept_ticks(way: RayWay, after_first=lambda: None):
+    for first in (0, 5):
+        value, references = way.fetch("some", first, 5)
+        assert value == "some"
+        for number, reference in enumerate(references, first):
+            yield Tick(0, number, (Kept(number, reference),))
+        after_first()
+
+
+def test_what_a_host_holds_reaches_the_worker_beside_it_and_not_the_driver() -> None:
+    config = RuntimeConfig(kind="ray")
+    nodes = [Node("add", Pass), Node("total", Pass, merges=True)]
+    with RayHosts(nodes, 1, config, Pictures) as hosts:
+        sent = list(kept_ticks(hosts.ways[0]))
+        with RayRunner(nodes, [iter(sent)], config, hosts=hosts) as runner:
+            out = [tick for tick in runner if tick.index != FLUSH]
+            assert runner.waiting() == {"group-0": 0}
+    assert [tick.index for tick in out] == list(range(10))
+    assert all((picture == number).all() and number == tick.index for tick in out for number, picture in tick.items)
+
+
+def test_a_lost_host_is_replaced_and_items_of_which_it_held_the_content_are_left_out() -> None:
+    config = RuntimeConfig(kind="ray", max_restarts=1)
+    nodes = [Node("add", Pass), Node("total", Pass, merges=True)]
+    with RayHosts(nodes, 1, config, Pictures) as hosts:
+        (way,) = hosts.ways
+
+        def lose() -> None:
+            if not way.restarts:
+                way.end()
+                with pytest.raises(ConnectionError):
+                    way.call("some", 0, 0)
+                way.renew("the plug was pulled")
+
+        sent = list(kept_ticks(way, lose))
+        with RayRunner(nodes, [iter(sent)], config, hosts=hosts) as runner:
+            out = [tick for tick in runner if tick.index != FLUSH]
+            assert [restart.worker for restart in runner.restarts()] == ["read-0"]
+        with pytest.raises(ConnectionError, match=r"read-0 was lost for the 2\. time: again"):
+            way.renew("again")
+    assert [(tick.index, len(tick.items)) for tick in out] == [
+        *((n, 0) for n in range(5)),
+        *((n, 1) for n in range(5, 10)),
+    ]
+
+
+def test_a_cluster_without_room_is_told_of(monkeypatch) -> None:
+    monkeypatch.setattr("pipeline.runtime.ray_hosts._PATIENCE_S", 0.1)
+    monkeypatch.setattr("pipeline.runtime.ray_hosts._ROOM_WAIT_S", 0.1)
+    config = RuntimeConfig(kind="ray", ray=RayConfig(placement={"add": PlacementConfig(num_cpus=64)}))
+    with (
+        pytest.raises(ValueError, match=r"no machine of the cluster has \{'CPU': 64"),
+        RayHosts([Node("add", Pass)], 1, config, Pictures),
+    ):
+        pass

@@ -116,3 +116,23 @@ def test_tables_are_the_same_from_a_cluster_though_all_its_actors_were_killed(si
     told = json.loads((tmp_path / "out" / "run.json").read_text())["runtime"]
     assert killed and {restart["worker"] for restart in told["restarts"]} >= {"detect+track+embed-0", "fuse"}
     assert "ticks again" in caplog.text
+
+
+@needs_ray
+def test_recordings_are_read_on_where_what_read_them_was_killed(sixteen, tmp_path: Path, caplog) -> None:
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if killed or sum(camera.num_frames for camera in progress.cameras) < 300:
+            return
+        killed.extend(descendants(os.getpid(), "ray::_Host")[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+    cams, expected = sixteen
+    found = tables(cams, tmp_path / "out", kill, runtime="ray", workers=2)
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [restart["worker"][:5] for restart in told["runtime"]["restarts"]] == ["read-"]
+    assert "another reads on" in caplog.text
+    frames = [camera["frames"] for camera in told["cameras"]]
+    assert frames == [frames[0]] * 16  # each picture came once, but what was on its way is missing in the tables
+    assert len(found["global_tracks.csv"]) > 0.8 * len(expected["global_tracks.csv"])
