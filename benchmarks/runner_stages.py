@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,34 @@ class Sleeps:
 
     def flush(self) -> list[Any]:
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPicture:
+    """A picture that stays with the host that read it."""
+
+    where: Any
+
+    def whole(self, content: tuple[np.ndarray, ...]) -> np.ndarray:
+        return content[0]
+
+
+class PictureHost:
+    """Stands for what reads cameras beside their worker: every picture is a new one for the object store."""
+
+    def __init__(self, height_px: int, width_px: int) -> None:
+        self._image = np.random.default_rng(0).integers(0, 255, (height_px, width_px, 3), dtype=np.uint8)
+
+    def some(self, count: int) -> tuple[None, list[tuple[np.ndarray, ...]]]:
+        return None, [(self._image[:],) for _ in range(count)]
+
+
+def held_pictures(way: Any, shard: int, num_ticks: int, at_once: int = 4) -> Iterator[Tick]:
+    """Ticks of a camera whose pictures a host holds; it is asked for some at once, as a run's reader does."""
+    for first in range(0, num_ticks, at_once):
+        _, places = way.fetch("some", min(at_once, num_ticks - first))
+        for index, where in enumerate(places, first):
+            yield Tick(shard, index, (HeldPicture(where),))
 
 
 def pictures(shard: int, num_ticks: int, num_cameras: int, height_px: int, width_px: int) -> Iterator[Tick]:

@@ -91,7 +91,7 @@ def _inline(
 ) -> Runner:
     if prepare is not None:
         prepare()
-    return InlineRunner(nodes, sources, config.queue_ticks)
+    return InlineRunner(nodes, sources, config.num_queued)
 
 
 def _processes(
@@ -100,7 +100,7 @@ def _processes(
     return ProcessRunner(
         nodes,
         sources,
-        config.queue_ticks,
+        config.num_queued,
         together=config.together,
         ring_mb=config.ring_mb,
         checkpoint_ticks=config.checkpoint_ticks,

@@ -51,7 +51,12 @@ class RuntimeConfig(Settings):
         description="groups of cameras worked on side by side; unset: one per core, at most one "
         "per camera, for processes and ray; 1 for inline",
     )
-    queue_ticks: int = Field(2, ge=1, le=256, description="ticks that wait before each worker")
+    queue_ticks: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="ticks that wait before each worker; unset: 2, for ray 8, whose calls are slower",
+    )
     together: bool = Field(
         True, description="detect, track and embed of a camera in one worker, so that its frames move once"
     )
@@ -63,6 +68,11 @@ class RuntimeConfig(Settings):
     )
     max_restarts: int = Field(3, ge=0, le=1000, description="times that one worker is replaced before the run fails")
     ray: RayConfig = RayConfig()
+
+    @property
+    def num_queued(self) -> int:
+        """Ticks that may wait before each worker."""
+        return self.queue_ticks or (8 if self.kind == "ray" else 2)
 
     def num_shards(self, num_cameras: int) -> int:
         """Into how many groups the cameras go."""

@@ -110,7 +110,7 @@ class RayRunner:
         self._actors = Actors(ray, nodes, len(self._sources), config, prepare, places)
         self._stop = threading.Event()
         self._pace = Pace(len(self._sources))
-        self._queues: list[queue.Queue[Tick | BaseException]] = [queue.Queue(config.queue_ticks) for _ in self._sources]
+        self._queues: list[queue.Queue[Tick | BaseException]] = [queue.Queue(config.num_queued) for _ in self._sources]
         self._threads: list[threading.Thread] = []
         self._states: dict[Place, bytes] = {}  # as of the last cut that is whole
         self._kept: deque[_Sent] = deque()  # all that was sent behind it
@@ -151,7 +151,7 @@ class RayRunner:
                 ticks = self._next_of(shard)
                 ended[shard] = ticks[-1].is_end
                 self._send(shard, ticks)
-                while sum(self._num_waiting) >= self._config.queue_ticks * len(self._sources):
+                while sum(self._num_waiting) >= self._config.num_queued * len(self._sources):
                     yield from self._oldest()
             if all(ended) and self._under_way:
                 yield from self._oldest()
@@ -269,7 +269,7 @@ class RayRunner:
     def _next_of(self, shard: int) -> list[Tick]:
         """The next tick of a source, and those behind it that are there already: a call costs more than a tick."""
         ticks: list[Tick] = []
-        while not ticks or (len(ticks) < self._config.queue_ticks and not ticks[-1].is_end):
+        while not ticks or (len(ticks) < self._config.num_queued and not ticks[-1].is_end):
             try:
                 what = self._queues[shard].get(block=not ticks)
             except queue.Empty:

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pipeline.runtime.chain import Node, Restart, lines
 from pipeline.runtime.config import RuntimeConfig
@@ -25,29 +25,28 @@ _PATIENCE_S = 10.0  # until it is said that the cluster has no room
 _ROOM_WAIT_S = 300.0  # a cluster may first have to start machines
 
 
+class Spot(NamedTuple):
+    """Where one content is: in a list that is kept as one object, for an object costs more than a content."""
+
+    reference: Any
+    place: int
+
+
 class _Host:
     """The actor: calls methods of what it holds, and keeps what they give."""
 
     def __init__(self, make: bytes) -> None:
         self._held = pickle.loads(make)()
-        self._last: tuple[Any, Any] = (None, None)
 
     def call(self, method: str, args: tuple[Any, ...]) -> None:
         getattr(self._held, method)(*args)
 
-    def fetch(self, method: str, args: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-        value, contents = getattr(self._held, method)(*args)
-        return value, [self._put(content) for content in contents]
-
-    def _put(self, content: Any) -> Any:
-        """A reference; contents of the same parts share one."""
+    def fetch(self, method: str, args: tuple[Any, ...]) -> tuple[Any, list[Any], int]:
+        """The value, the reference to all contents (in a list, so that it travels as such), and how many they are."""
         import ray
 
-        parts, reference = self._last
-        if parts is None or len(parts) != len(content) or any(a is not b for a, b in zip(parts, content, strict=True)):
-            reference = ray.put(content)
-            self._last = content, reference
-        return reference
+        value, contents = getattr(self._held, method)(*args)
+        return value, [ray.put(contents)] if contents else [], len(contents)
 
 
 class RayWay:
@@ -61,9 +60,9 @@ class RayWay:
     def call(self, method: str, *args: Any) -> None:
         self._get(self._actor.call.remote(method, args))
 
-    def fetch(self, method: str, *args: Any) -> tuple[Any, list[Any]]:
-        value, references = self._get(self._actor.fetch.remote(method, args))
-        return value, references
+    def fetch(self, method: str, *args: Any) -> tuple[Any, list[Spot]]:
+        value, references, count = self._get(self._actor.fetch.remote(method, args))
+        return value, [Spot(references[0], place) for place in range(count)]
 
     def renew(self, reason: str) -> None:
         """Another host in the place of the lost one. Raises ConnectionError where that was done too often."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.runtime.chain import Line, NodeTime, StageError, Tick
 from pipeline.runtime.held import Held
@@ -95,30 +95,44 @@ class Station:
 def whole(ticks: Sequence[Tick]) -> Sequence[Tick]:
     """The ticks with the contents of items that are held in this machine's object store. An item whose content was
     lost with the machine that held it is left out: its tick comes without it."""
-    held = [item.where for tick in ticks for item in tick.items if isinstance(item, Held)]
-    if not held:
+    references = list(dict.fromkeys(item.where.reference for tick in ticks for item in tick.items if _is_held(item)))
+    if not references:
         return ticks
-    import ray
+    contents = _contents(references)
 
-    references = list(dict.fromkeys(held))
-    try:
-        contents = dict(zip(references, ray.get(references), strict=True))
-    except ray.exceptions.RayError:
-        contents = {}
-        for reference in references:
-            with suppress(ray.exceptions.RayError):
-                contents[reference] = ray.get(reference)
+    def complete(item: Any) -> Any:
+        reference, place = item.where
+        return item.whole(contents[reference][place])
+
     return [
         replace(
             tick,
             items=tuple(
-                item.whole(contents[item.where]) if isinstance(item, Held) else item
+                complete(item) if _is_held(item) else item
                 for item in tick.items
-                if not isinstance(item, Held) or item.where in contents
+                if not _is_held(item) or item.where.reference in contents
             ),
         )
         for tick in ticks
     ]
+
+
+def _is_held(item: Any) -> bool:
+    return isinstance(item, Held)
+
+
+def _contents(references: Sequence[Any]) -> dict[Any, Any]:
+    """What the references stand for, but for those that are lost."""
+    import ray
+
+    try:
+        return dict(zip(references, ray.get(references), strict=True))
+    except ray.exceptions.RayError:
+        found = {}
+        for reference in references:
+            with suppress(ray.exceptions.RayError):
+                found[reference] = ray.get(reference)
+        return found
 
 
 def failure_of(error: StageError) -> Failure:
