@@ -68,7 +68,7 @@ def associate(run: SiteRun, ticks: list[list[EmbeddedFrame]], sites: Sites) -> d
     each, whole, events = [0.0] * max(len(sites), 1), [0.0], []
     if isinstance(fuser, SiteFusers):
         for place, one in enumerate(fuser._fusers):
-            one.step = _clocked(one.step, each, place)  # type: ignore[method-assign]
+            one.begin = _clocked(one.begin, each, place)  # type: ignore[method-assign]
     for items in ticks:
         with timed(whole, 0):
             fused = fuser.step(items)

@@ -28,6 +28,7 @@ from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
 from pipeline.saved_state import load_state, save_state
 from pipeline.site import Region, Site
+from pipeline.site_process import STATE_MODULES, SiteProcess
 from pipeline.track.build import build_clip_collector, build_tracker, restore_tracker
 from pipeline.track.camera_motion import CameraMotion
 from pipeline.track.clips import ClipCollector
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 _VALUES = "pipeline.types", "pipeline.settings", "pipeline.geometry."
 _TRACK_STATE = *_VALUES, "pipeline.track."  # modules whose objects make up what a stage remembers
-_FUSE_STATE = *_VALUES, "pipeline.fusion."
+_FUSE_STATE = *STATE_MODULES, "pipeline.site_process"
 
 
 class DetectStage:
@@ -406,7 +407,7 @@ class FuseFactory:
     def __call__(self) -> FuseStage:
         names = self.camera_names or tuple(map(str, range(len(self.cameras))))
         memory = TravelMemory(self.config, names, self.given, self.base_dir)
-        fuser = build_fuser(self.config, self.cameras, self.overlaps, self.dim, memory)
+        fuser = build_fuser(self.config, self.cameras, self.overlaps, self.dim, memory, SiteProcess)
         reorder = Reorder(self.config.lateness_s, names) if self.config.lateness_s else None
         return FuseStage(fuser, reorder, Ending(memory, names, self.folder) if self.folder else None)
 

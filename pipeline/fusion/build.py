@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import Fuser
 from pipeline.fusion.online import OnlineFuser
+from pipeline.fusion.site_fuser import NearSite, StartSite
 from pipeline.fusion.sites import SiteFusers, site_cameras
 from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust
 from pipeline.fusion.travel_file import TRANSITIONS_FILE, load_travel, save_travel
@@ -21,10 +22,12 @@ def build_fuser(
     overlaps: frozenset[tuple[int, int]],
     dim: int,
     memory: TravelMemory | None = None,
+    start_site: StartSite = NearSite,
 ) -> Fuser:
     """A fuser for `cameras` (by camid, None where not calibrated), of which the pairs `overlaps` look at one place.
 
     dim: length of the appearance vectors. memory: what is known of travel times, which the fuser goes on learning.
+    start_site: makes the fuser of each site where `config.site_processes`.
     Raises ValueError for a pair that names a camera which does not exist, SitesError for sites that do not fit.
     """
     for pair in sorted(overlaps):
@@ -34,7 +37,8 @@ def build_fuser(
     if config.sites:
         sites = site_cameras(config, memory.names, overlaps)
         known = memory.travel, memory.zones
-        return SiteFusers(config, sites, cameras, overlaps, dim, known=known, given=memory.given)
+        start = start_site if config.site_processes else NearSite
+        return SiteFusers(config, sites, cameras, overlaps, dim, known=known, given=memory.given, start=start)
     return OnlineFuser(config, cameras, overlaps, dim, travel=memory.travel, zones=memory.zones)
 
 

@@ -176,6 +176,9 @@ class FusionConfig(Settings):
         description="Part the cameras into sites, each with a fuser of its own; people who go from one to the next "
         "keep their number (docs/scaling.md). Empty: all cameras are one site.",
     )
+    site_processes: bool = Field(
+        False, description="Each site's fuser works in a process of its own, so that sites use a core each."
+    )
 
     @model_validator(mode="after")
     def _online(self) -> Self:

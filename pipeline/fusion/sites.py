@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,8 @@ import numpy as np
 from pipeline.fusion.association_file import merged_knowledge, write_knowledge
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.fuser import last_words
-from pipeline.fusion.online import OnlineFuser
 from pipeline.fusion.reconcile import Names
+from pipeline.fusion.site_fuser import NearSite, SiteFuser, SiteJob, StartSite
 from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust
 from pipeline.fusion.travel_parts import Part, collect, hand_out
 from pipeline.fusion.zones import Zones
@@ -101,12 +102,15 @@ class SiteFusers:
         *,
         known: Part,
         given: Sequence[GivenTravel] = (),
+        start: StartSite = NearSite,
     ) -> None:
-        """cameras, overlaps, known, given: of all sites. At the end `known` holds what all of them have learned."""
+        """cameras, overlaps, known, given: of all sites. At the end `known` holds what all of them have learned.
+
+        start: makes the fuser of a site, in this process or in another.
+        """
         self._sites = tuple(sites)
         self._known = known
-        self._parts: list[Part] = []
-        self._fusers: list[OnlineFuser] = []
+        self._fusers: list[SiteFuser] = []
         for site in sites:
             place = {camid: at for at, camid in enumerate(site.camids)}
             ways = [
@@ -117,10 +121,9 @@ class SiteFusers:
             trust = CAMERAS_ONLY if config.travel == "cameras" else TravelTrust()
             part = TravelModel(len(site.camids), config.travel_memory, trust, ways), Zones(len(site.camids))
             hand_out(known, part, site.camids)
-            self._parts.append(part)
             pairs = frozenset((place[a], place[b]) for a, b in overlaps if a in place and b in place)
-            own = [cameras[camid] for camid in site.camids]
-            self._fusers.append(OnlineFuser(config, own, pairs, dim, travel=part[0], zones=part[1]))
+            mine = tuple(cameras[camid] for camid in site.camids)
+            self._fusers.append(start(SiteJob(site.name, config, mine, pairs, dim, part)))
         self._names = Names(
             overlaps | {(b, a) for a, b in overlaps},
             given,
@@ -138,8 +141,10 @@ class SiteFusers:
 
     def sizes(self) -> dict[str, int]:
         """How much is remembered, in all sites together."""
-        told = [fuser.sizes() for fuser in self._fusers]
-        return {name: sum(one[name] for one in told) for name in told[0]}
+        total: Counter[str] = Counter()
+        for fuser in self._fusers:
+            total.update(fuser.sizes())
+        return dict(total)
 
     def follow(
         self,
@@ -158,13 +163,15 @@ class SiteFusers:
             self._now_s = max(self._now_s, item.time_s)
             self._last_frame[item.camid] = item.frame_idx
             self._names.see(item.camid, item.time_s, item.tracks.track_id, item.ended)
+        shown: list[list[int]] = []  # to each site, by place in items
+        for site, fuser in zip(self._sites, self._fusers, strict=True):
+            place = {camid: at for at, camid in enumerate(site.camids)}
+            shown.append([at for at, item in enumerate(items) if item.camid in place])
+            fuser.begin([replace(items[at], camid=place[items[at].camid]) for at in shown[-1]])
         events: list[Event] = []
         fused: dict[int, FusedFrame] = {}  # by place in items
         for number, (site, fuser) in enumerate(zip(self._sites, self._fusers, strict=True)):
-            place = {camid: at for at, camid in enumerate(site.camids)}
-            mine = [at for at, item in enumerate(items) if item.camid in place]
-            frames = fuser.step([replace(items[at], camid=place[items[at].camid]) for at in mine])
-            for at, frame in zip(mine, frames, strict=True):
+            for at, frame in zip(shown[number], fuser.frames(), strict=True):
                 events += self._take(number, frame.events)
                 if items[at].camid in site.own:
                     fused[at] = frame
@@ -181,12 +188,14 @@ class SiteFusers:
 
     def flush(self) -> list[FusedFrame]:
         """Decides what is undecided; a frame without tracks carries the last events."""
+        for fuser in self._fusers:
+            fuser.begin_flush()
         events: list[Event] = []
         for number, fuser in enumerate(self._fusers):
-            for frame in fuser.flush():
+            for frame in fuser.frames():
                 events += self._take(number, frame.events)
-        for site, part in zip(self._sites, self._parts, strict=True):
-            collect(part, self._known, site.camids, site.own)
+        for site, fuser in zip(self._sites, self._fusers, strict=True):
+            collect(fuser.learned(), self._known, site.camids, site.own)
         return last_words(events, self._last_frame, self._now_s)
 
     def save(self, folder: Path, cameras: Sequence[str]) -> None:

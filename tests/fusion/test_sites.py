@@ -195,9 +195,9 @@ def test_what_sites_learn_of_travel_times_is_kept_under_the_cameras_names() -> N
     further = fuser_of(NEIGHBOURS)  # and it is handed out again
     next_one = build_fuser(config, [None] * 4, frozenset(), DIM, memory)
     assert isinstance(next_one, SiteFusers)
-    south = next_one._fusers[1]._changes._evidence._travel  # cameras b, c, d are 0, 1, 2 there
+    south = next_one._fusers[1].fuser._changes._evidence._travel  # cameras b, c, d are 0, 1, 2 there
     assert south.cameras.rows(np.array([0]), np.array([1]))[0] >= 0
-    assert further._fusers[1]._changes._evidence._travel.cameras.rows(np.array([0]), np.array([1]))[0] < 0
+    assert further._fusers[1].fuser._changes._evidence._travel.cameras.rows(np.array([0]), np.array([1]))[0] < 0
     assert len(south.zones.arrivals) == 3 * NUM_ZONES
 
 
