@@ -58,7 +58,10 @@ def ticks() -> list[list[EmbeddedFrame]]:
 
 
 def said(fused: Sequence[FusedFrame]) -> list[tuple[Any, ...]]:
-    rows = [(f.camid, f.frame_idx, f.global_tracks.global_id.tolist(), np.nan_to_num(f.ground_xy, nan=-1e9).tolist()) for f in fused]
+    rows = [
+        (f.camid, f.frame_idx, f.global_tracks.global_id.tolist(), np.nan_to_num(f.ground_xy, nan=-1e9).tolist())
+        for f in fused
+    ]
     return [*rows, *events_of(fused)]
 
 

@@ -21,10 +21,11 @@ from detect_train.export import run_export
 from detect_train.losses import giou_loss
 from detect_train.model import PersonNet, cells, corners
 from detect_train.scores import Scene, fit_scores, score_detector
-from detect_train.train import train
+from detect_train.train import load_network, train
 from pipeline.detect.config import DetectConfig
 from pipeline.detect.onnx import OnnxDetector
 from pipeline.types import Detections, Frame
+from reid_train.trainer import TrainingError
 
 
 @pytest.fixture
@@ -157,6 +158,28 @@ def test_a_small_training_stops_goes_on_and_exports_what_the_pipeline_reads(draw
     assert detector.head.kind == "grid" and detector.head.letterbox == "yolox" and detector.input_hw == (96, 64)
 
 
+def test_a_second_stage_starts_from_the_first_ones_network_and_refuses_another_shape(
+    drawn_set: Path, tmp_path: Path
+) -> None:
+    plan = {
+        "data": {"root": drawn_set, "sizes": [[64, 64]]},
+        "model": {"channels": 8, "tower": 1, "pretrained": False},
+        "training": {"steps": 1, "batch_size": 2, "bf16": False},
+    }
+    train(Recipe.model_validate(plan), tmp_path / "first")
+    still = Recipe.model_validate(plan | {"training": {**plan["training"], "lr": 1e-9, "backbone_lr": 0.0, "seed": 5}})
+    train(still, tmp_path / "second", start_from=tmp_path / "first")
+    (first, _, _), (second, _, step) = load_network(tmp_path / "first"), load_network(tmp_path / "second")
+    assert step == 1
+    for name, weight in first.named_parameters():
+        assert torch.allclose(weight, dict(second.named_parameters())[name], atol=1e-6), name
+    other = Recipe.model_validate(plan | {"model": {**plan["model"], "channels": 16}})
+    with pytest.raises(TrainingError, match="first is a run of another network than the recipe's `model`"):
+        train(other, tmp_path / "third", start_from=tmp_path / "first")
+    with pytest.raises(FileNotFoundError, match=r"no run to start from in .*nowhere"):
+        train(still, tmp_path / "third", start_from=tmp_path / "nowhere")
+
+
 def test_the_folded_backbone_computes_what_the_plain_one_does() -> None:
     torch.manual_seed(0)
     net = PersonNet(8, 1, pretrained=False).eval()
@@ -172,7 +195,9 @@ def test_the_folded_backbone_computes_what_the_plain_one_does() -> None:
 
 
 def test_the_recipe_in_the_project_is_valid_and_names_a_wrong_key(tmp_path: Path) -> None:
-    path = Path(__file__).parents[2] / "configs/detect_train/person.yaml"
+    folder = Path(__file__).parents[2] / "configs/detect_train"
+    path = folder / "person.yaml"
     assert load_recipe(path, ["training.steps=7"]).training.steps == 7
+    assert load_recipe(folder / "person_second.yaml").model == load_recipe(path).model
     with pytest.raises(ValueError, match="did you mean steps"):
         load_recipe(path, ["training.stepz=7"])
