@@ -13,13 +13,28 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import IO, Any
+from dataclasses import replace
+from typing import IO, Any, TypeAlias
+
+import numpy as np
 
 from pipeline.fusion.association_file import Knowledge
 from pipeline.fusion.site_fuser import NearSite, SiteJob
 from pipeline.fusion.travel_parts import Part
 from pipeline.saved_state import load_state, save_state
-from pipeline.types import EmbeddedFrame, FusedFrame
+from pipeline.types import (
+    NO_PREVIEW,
+    EmbeddedFrame,
+    Embeddings,
+    Event,
+    Float64,
+    FusedFrame,
+    GlobalTracks,
+    Tracks,
+)
+
+_Empty: TypeAlias = tuple[int, int, float, int]  # camid, frame_idx, time_s, length of vectors
+_Decided: TypeAlias = tuple[Float64, GlobalTracks, tuple[Event, ...]]
 
 STATE_MODULES = "pipeline.types", "pipeline.settings", "pipeline.geometry.", "pipeline.fusion."
 """Modules whose objects make up what a fuser remembers."""
@@ -40,17 +55,21 @@ class SiteProcess:
         self._job = job
         self._process: subprocess.Popen[bytes] | None = None
         self._saved = saved
+        self._asked: tuple[EmbeddedFrame, ...] | None = None
         self._sizes: dict[str, int] = {}
 
     def begin(self, items: Sequence[EmbeddedFrame]) -> None:
-        self._send("begin", list(items))
+        self._asked = tuple(items)
+        self._send("begin", [_short(item) for item in items])
 
     def begin_flush(self) -> None:
+        self._asked = None
         self._send("begin_flush")
 
     def frames(self) -> list[FusedFrame]:
         answer, self._sizes = self._receive()
-        return list(answer)
+        asked, self._asked = self._asked, None
+        return list(answer) if asked is None else [_fused(*pair) for pair in zip(asked, answer, strict=True)]
 
     def learned(self) -> Part:
         part: Part = self._ask("learned")
@@ -75,7 +94,7 @@ class SiteProcess:
 
     def __getstate__(self) -> dict[str, Any]:
         saved = self._ask("state") if self._process else self._saved
-        return {"_job": self._job, "_process": None, "_saved": saved, "_sizes": self._sizes}
+        return {"_job": self._job, "_process": None, "_saved": saved, "_asked": None, "_sizes": self._sizes}
 
     def __del__(self) -> None:
         self.close()
@@ -120,6 +139,34 @@ class SiteProcess:
             f"the process of fusion.sites.{self._job.name} has ended (exit code {code}); what it knew is in the run's "
             "journal: go on with --resume"
         )
+
+
+def _short(item: EmbeddedFrame) -> _Empty | EmbeddedFrame:
+    """What a fuser has to know of a frame: no picture, and of one in which nothing is, that there was one."""
+    if len(item.tracks) or len(item.embeddings) or len(item.ended):
+        return replace(item, preview=NO_PREVIEW, preview_scale=1.0)
+    return item.camid, item.frame_idx, item.time_s, item.embeddings.vector.shape[1]
+
+
+def _whole(short: _Empty | EmbeddedFrame) -> EmbeddedFrame:
+    if isinstance(short, EmbeddedFrame):
+        return short
+    camid, frame_idx, time_s, dim = short
+    nothing = Tracks.empty(), Embeddings.empty(dim), np.zeros(0, np.int64)
+    return EmbeddedFrame(camid, frame_idx, time_s, *nothing, NO_PREVIEW, 1.0)
+
+
+def _decided(frame: FusedFrame) -> _Decided | None:
+    """What a fuser has to say of a frame, nothing where it has nothing to say."""
+    if len(frame.tracks) or frame.events:
+        return frame.ground_xy, frame.global_tracks, frame.events
+    return None
+
+
+def _fused(item: EmbeddedFrame, decided: _Decided | None) -> FusedFrame:
+    ground_xy, global_tracks, events = decided or (np.zeros((0, 2)), GlobalTracks.empty(), ())
+    about = item.camid, item.frame_idx, item.time_s, item.tracks
+    return FusedFrame(*about, ground_xy, global_tracks, events, item.preview, item.preview_scale)
 
 
 def main() -> None:
@@ -168,9 +215,9 @@ class _Server:
             raise RuntimeError("nothing was built yet")
         return self._site
 
-    def begin(self, items: list[EmbeddedFrame]) -> list[FusedFrame]:
-        self.site.begin(items)
-        return self.site.frames()
+    def begin(self, items: list[_Empty | EmbeddedFrame]) -> list[_Decided | None]:
+        self.site.begin([_whole(item) for item in items])
+        return [_decided(frame) for frame in self.site.frames()]
 
     def begin_flush(self) -> list[FusedFrame]:
         self.site.begin_flush()

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ def said(fused: Sequence[FusedFrame]) -> list[tuple[Any, ...]]:
     return [*rows, *events_of(fused)]
 
 
+def test_pictures_stay_with_who_asks_and_come_back_on_their_frames(apart) -> None:
+    picture = np.full((4, 6, 3), 7, np.uint8)
+    items = [replace(item, preview=picture, preview_scale=0.5) for item in ticks()[0]]
+    fuser = apart()
+    fused = fuser.step(items)
+    assert all((frame.preview == picture).all() and frame.preview_scale == 0.5 for frame in fused)
+
+
 def test_a_process_for_each_site_decides_as_one_for_all(apart, processes: list[SiteProcess], tmp_path: Path) -> None:
     near, far = fuser_of(NEIGHBOURS), apart()
     for items in ticks():
@@ -106,8 +115,8 @@ def test_a_site_whose_process_was_killed_is_named_with_the_remedy(apart, process
 
 def test_an_error_in_a_sites_process_comes_through_with_its_place(apart) -> None:
     fuser = apart()
-    with pytest.raises(AttributeError, match="time_s") as caught:
-        fuser._fusers[0].begin([ticks()[0][0], *[None] * 3])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="unpack") as caught:
+        fuser._fusers[0]._send("begin", [None])
         fuser._fusers[0].frames()
     assert "In the process of site north" in caught.value.__notes__[0]
 
