@@ -13,7 +13,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -24,17 +23,20 @@ from pipeline.fusion.travel_parts import Part
 from pipeline.saved_state import load_state, save_state
 from pipeline.types import (
     NO_PREVIEW,
+    AnyArray,
     EmbeddedFrame,
     Embeddings,
     Event,
     Float64,
     FusedFrame,
     GlobalTracks,
+    Int64,
     Tracks,
 )
 
-_Empty: TypeAlias = tuple[int, int, float, int]  # camid, frame_idx, time_s, length of vectors
-_Decided: TypeAlias = tuple[Float64, GlobalTracks, tuple[Event, ...]]
+_Columns: TypeAlias = tuple[AnyArray, ...]
+_Tick: TypeAlias = tuple[Int64, Float64, _Columns]
+_Decided: TypeAlias = tuple[Int64, _Columns, tuple[tuple[Event, ...], ...]]
 
 STATE_MODULES = "pipeline.types", "pipeline.settings", "pipeline.geometry.", "pipeline.fusion."
 """Modules whose objects make up what a fuser remembers."""
@@ -60,16 +62,19 @@ class SiteProcess:
 
     def begin(self, items: Sequence[EmbeddedFrame]) -> None:
         self._asked = tuple(items)
-        self._send("begin", [_short(item) for item in items])
+        if items:
+            self._send("begin", _packed(items))
 
     def begin_flush(self) -> None:
         self._asked = None
         self._send("begin_flush")
 
     def frames(self) -> list[FusedFrame]:
-        answer, self._sizes = self._receive()
         asked, self._asked = self._asked, None
-        return list(answer) if asked is None else [_fused(*pair) for pair in zip(asked, answer, strict=True)]
+        if asked == ():
+            return []
+        answer, self._sizes = self._receive()
+        return list(answer) if asked is None else _fused(asked, answer)
 
     def learned(self) -> Part:
         part: Part = self._ask("learned")
@@ -141,32 +146,56 @@ class SiteProcess:
         )
 
 
-def _short(item: EmbeddedFrame) -> _Empty | EmbeddedFrame:
-    """What a fuser has to know of a frame: no picture, and of one in which nothing is, that there was one."""
-    if len(item.tracks) or len(item.embeddings) or len(item.ended):
-        return replace(item, preview=NO_PREVIEW, preview_scale=1.0)
-    return item.camid, item.frame_idx, item.time_s, item.embeddings.vector.shape[1]
+def _packed(items: Sequence[EmbeddedFrame]) -> _Tick:
+    """Frames without their pictures, as few arrays: each array on its own would cost more than what is in it."""
+    heads = [(i.camid, i.frame_idx, len(i.tracks), len(i.embeddings), len(i.ended)) for i in items]
+    tracks, clips = [i.tracks for i in items], [i.embeddings for i in items]
+    columns = (
+        *(np.concatenate([getattr(t, name) for t in tracks]) for name in ("track_id", "xyxy", "score")),
+        *(np.concatenate([getattr(c, name) for c in clips]) for name in ("track_id", "vector", "quality")),
+        np.concatenate([i.ended for i in items]),
+    )
+    return np.array(heads, np.int64), np.array([i.time_s for i in items]), columns
 
 
-def _whole(short: _Empty | EmbeddedFrame) -> EmbeddedFrame:
-    if isinstance(short, EmbeddedFrame):
-        return short
-    camid, frame_idx, time_s, dim = short
-    nothing = Tracks.empty(), Embeddings.empty(dim), np.zeros(0, np.int64)
-    return EmbeddedFrame(camid, frame_idx, time_s, *nothing, NO_PREVIEW, 1.0)
+def _unpacked(tick: _Tick) -> list[EmbeddedFrame]:
+    heads, times, columns = tick
+    parts = [_split(column, heads[:, at]) for column, at in zip(columns, (2, 2, 2, 3, 3, 3, 4), strict=True)]
+    return [
+        EmbeddedFrame(camid, frame_idx, time_s, Tracks(*row[:3]), Embeddings(*row[3:6]), row[6], NO_PREVIEW, 1.0)
+        for (camid, frame_idx, *_), time_s, row in zip(
+            heads.tolist(), times.tolist(), zip(*parts, strict=True), strict=True
+        )
+    ]
 
 
-def _decided(frame: FusedFrame) -> _Decided | None:
-    """What a fuser has to say of a frame, nothing where it has nothing to say."""
-    if len(frame.tracks) or frame.events:
-        return frame.ground_xy, frame.global_tracks, frame.events
-    return None
+def _decided(frames: Sequence[FusedFrame]) -> _Decided:
+    """What a fuser has to say of the frames that it was asked of."""
+    known = [frame.global_tracks for frame in frames]
+    counts = np.array([(len(f.ground_xy), len(k)) for f, k in zip(frames, known, strict=True)], np.int64)
+    names = "track_id", "global_id", "xyxy", "confidence"
+    columns = (
+        np.concatenate([frame.ground_xy for frame in frames]),
+        *(np.concatenate([getattr(one, name) for one in known]) for name in names),
+    )
+    return counts, columns, tuple(frame.events for frame in frames)
 
 
-def _fused(item: EmbeddedFrame, decided: _Decided | None) -> FusedFrame:
-    ground_xy, global_tracks, events = decided or (np.zeros((0, 2)), GlobalTracks.empty(), ())
-    about = item.camid, item.frame_idx, item.time_s, item.tracks
-    return FusedFrame(*about, ground_xy, global_tracks, events, item.preview, item.preview_scale)
+def _fused(items: Sequence[EmbeddedFrame], decided: _Decided) -> list[FusedFrame]:
+    counts, columns, events = decided
+    parts = [_split(column, counts[:, at]) for column, at in zip(columns, (0, 1, 1, 1, 1), strict=True)]
+    return [
+        FusedFrame(
+            *(item.camid, item.frame_idx, item.time_s, item.tracks, row[0], GlobalTracks(*row[1:])),
+            *(events[at], item.preview, item.preview_scale),
+        )
+        for at, (item, row) in enumerate(zip(items, zip(*parts, strict=True), strict=True))
+    ]
+
+
+def _split(column: AnyArray, counts: Int64) -> list[AnyArray]:
+    ends = np.cumsum(counts).tolist()
+    return [column[end - count : end] for end, count in zip(ends, counts.tolist(), strict=True)]
 
 
 def main() -> None:
@@ -215,9 +244,9 @@ class _Server:
             raise RuntimeError("nothing was built yet")
         return self._site
 
-    def begin(self, items: list[_Empty | EmbeddedFrame]) -> list[_Decided | None]:
-        self.site.begin([_whole(item) for item in items])
-        return [_decided(frame) for frame in self.site.frames()]
+    def begin(self, tick: _Tick) -> _Decided:
+        self.site.begin(_unpacked(tick))
+        return _decided(self.site.frames())
 
     def begin_flush(self) -> list[FusedFrame]:
         self.site.begin_flush()

@@ -115,7 +115,7 @@ def test_a_site_whose_process_was_killed_is_named_with_the_remedy(apart, process
 
 def test_an_error_in_a_sites_process_comes_through_with_its_place(apart) -> None:
     fuser = apart()
-    with pytest.raises(TypeError, match="unpack") as caught:
+    with pytest.raises(ValueError, match="unpack") as caught:
         fuser._fusers[0]._send("begin", [None])
         fuser._fusers[0].frames()
     assert "In the process of site north" in caught.value.__notes__[0]
