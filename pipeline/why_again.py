@@ -184,7 +184,7 @@ def compared_now(memory: Memory, one: Tracklet, other: Tracklet) -> dict[str, An
     rows = _surroundings(memory.parts, first, later)
     i, j = (int(np.flatnonzero(rows == row)[0]) for row in (first, later))
     parts, config = memory.parts[rows], memory.config
-    neighbourhoods = described(parts.vector, config.reranking_neighbours)
+    neighbourhoods = described(parts.vector, parts.camid, config.reranking_neighbours)
     graph = build_graph(
         parts,
         {},

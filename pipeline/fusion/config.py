@@ -87,7 +87,7 @@ class FusionConfig(Settings):
         "looks are cosines alone. Worth a trial only where a person is seen as many tracklets (docs/association.md).",
     )
     reranking_neighbours: int = Field(
-        20, ge=2, le=100, description="For that: k1, less among few tracklets; k2 is a third of it."
+        10, ge=2, le=100, description="For that: k1, less among few tracklets; k2 is a third of it."
     )
 
     # Time

@@ -26,6 +26,8 @@ _SHARE = 5  # a list of neighbours holds at most such a part of all tracklets: o
 _LEAST = 30  # tracklets from which on neighbours mean anything
 _DIFFERENT = (0.1, 0.1)  # expected k-reciprocal similarity of two people, mean and standard deviation
 _SAME = (0.8, 0.2)  # of a clip and its tracklet
+_PRIOR = 10.0  # tracklets that all cameras together count as where it is asked how looks in one camera are
+_MEMORY = 200.0  # tracklets' looks over which that is averaged
 _CLIP = -1  # the name of a clip while it is compared with its tracklet
 
 
@@ -62,6 +64,7 @@ class Reranking:
         self._name: dict[int, int] = {}  # by slot of the store; the item itself may have gone
         self._place: dict[int, tuple[int, int]] = {}  # camid and identity (0: nobody yet) by name, the oldest first
         self._items: dict[int, list[int]] = {}  # by identity, the oldest first
+        self._usual = UsualLooks(dim)
 
     def __len__(self) -> int:
         """How many tracklets are remembered."""
@@ -71,6 +74,8 @@ class Reranking:
         """A tracklet of the store looks like this (D,) now."""
         if not self.active:
             return
+        self._usual.see(camid, vector)
+        vector = self._usual.without(camid, vector)
         name = self._name.get(slot, -1)
         if name in self._place:
             self._near.put(name, vector)
@@ -155,7 +160,7 @@ class Reranking:
         """A clip (D,) shows the person of a tracklet, of which it is not yet a part."""
         own, _ = self.of_slots(np.array([slot]))
         if self._enough and len(own):
-            self._near.put(_CLIP, vector)
+            self._near.put(_CLIP, self._usual.without(self._place[int(own[0])][0], vector))
             mixed = self.mix(np.array([cosine]), self._similarity([_CLIP], own.tolist())[0])
             self._near.remove(_CLIP)
             self.calibration.same.update(mixed, 1.0)
@@ -186,6 +191,44 @@ class Reranking:
                 del self._items[gid]
 
 
+class UsualLooks:
+    """What people look like in each camera: light and place make all who are seen by one look more alike.
+
+    Without that the nearest of a tracklet are other people in the same camera, and not the person in others.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self._all: Float64 = np.zeros(dim)
+        self._sum: dict[int, Float64] = {}  # of the last `_MEMORY` looks, by camera
+        self._count: dict[int, float] = {}
+        self._num_all = 0.0
+
+    def see(self, camid: int, vector: Float32) -> None:
+        """Somebody looks like this (D,)."""
+        fade = 1 - 1 / _MEMORY
+        self._num_all = fade * self._num_all + 1
+        self._all = fade * self._all + vector
+        self._sum[camid] = fade * self._sum.get(camid, np.zeros(len(self._all))) + vector
+        self._count[camid] = fade * self._count.get(camid, 0.0) + 1
+
+    def without(self, camid: int, vector: Float32) -> Float32:
+        """(D,) of unit norm: how a look differs from the usual one of its camera."""
+        usual = self._all / (self._num_all + _PRIOR)
+        usual = (self._sum.get(camid, 0.0) + _PRIOR * usual) / (self._count.get(camid, 0.0) + _PRIOR)
+        own = vector - usual
+        return np.asarray(own / max(float(np.linalg.norm(own)), 1e-12), np.float32)
+
+
+def without_camera(vector: Float32, camid: Int64) -> Float32:
+    """The same of all looks (N, D) at once, by what is usual among them."""
+    usual = vector.sum(axis=0, dtype=np.float64) / (len(vector) + _PRIOR)
+    own = vector.astype(np.float64)
+    for each in np.unique(camid).tolist():
+        there = camid == each
+        own[there] -= (vector[there].sum(axis=0, dtype=np.float64) + _PRIOR * usual) / (there.sum() + _PRIOR)
+    return np.asarray(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12), np.float32)
+
+
 def mix(cosine: Float64, similar: Float64, share: float) -> Float64:
     """(1 - share) * cosine + share * k-reciprocal similarity."""
     return np.asarray((1 - share) * cosine + share * similar, np.float64)
@@ -196,11 +239,11 @@ def counts(config: FusionConfig, vector: Float32) -> bool:
     return config.reranking > 0 and int(np.any(vector != 0, axis=1).sum()) >= _LEAST
 
 
-def described(vector: Float32, num_neighbours: int) -> Any:
-    """The neighbourhoods of vectors (N, D), sparse (N, N); a row is empty where a vector is zero."""
+def described(vector: Float32, camid: Int64, num_neighbours: int) -> Any:
+    """The neighbourhoods of vectors (N, D) of cameras (N,), sparse (N, N); a row is empty where a vector is zero."""
     looks = np.flatnonzero(np.any(vector != 0, axis=1))
     k1, k2 = depth(len(looks), num_neighbours)
-    distances = CosineDistances(np.ascontiguousarray(vector[looks], np.float32))
+    distances = CosineDistances(without_camera(vector[looks], camid[looks]))
     weights = sparse.coo_array(describe(distances, nearest(distances, max(k1 + 1, k2)), k1, k2))
     place = looks[weights.row], looks[weights.col]
     return sparse.csr_array((weights.data, place), shape=(len(vector), len(vector)))

@@ -60,7 +60,7 @@ class Resolver:
     def neighbourhoods(self, parts: Parts) -> Any:
         """Sparse (N, N): what `graph` and `partition` want to know of all parts; None without re-ranking."""
         config, vector = self._config, parts.vector
-        return described(vector, config.reranking_neighbours) if counts(config, vector) else None
+        return described(vector, parts.camid, config.reranking_neighbours) if counts(config, vector) else None
 
     def graph(self, parts: Parts, pairs: dict[tuple[int, int], float], neighbourhoods: Any = None) -> TrackletGraph:
         """What is known of parts (N,) in order of time. neighbourhoods: their rows."""

@@ -16,7 +16,7 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.neighbourhoods import Neighbourhoods
 from pipeline.fusion.online import OnlineFuser
 from pipeline.fusion.reorder import Reorder
-from pipeline.fusion.reranking import Reranking, described, mix, similarity_of
+from pipeline.fusion.reranking import Reranking, UsualLooks, described, mix, similarity_of, without_camera
 from pipeline.fusion.resolution import _with_heads
 from pipeline.saved_state import load_state, save_state
 from pipeline.stages import FuseStage
@@ -71,11 +71,30 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_who_have_the_same_neighbours_are_alike_and_their_cosine_counts_for_the_rest() -> None:
     vector = np.repeat(people(3), 3, axis=0)  # three people, three tracklets each: everybody's two nearest are his own
-    similar = similarity_of(described(vector, 2))
+    similar = similarity_of(described(vector, np.arange(9) % 3, 2))
     np.testing.assert_allclose(similar, np.kron(np.eye(3), np.ones((3, 3))), atol=1e-6)
     assert mix(np.array([0.6]), np.array([0.2]), 0.25) == pytest.approx([0.75 * 0.6 + 0.25 * 0.2])
     vector[4] = 0  # a tracklet without a clip has no neighbours
-    assert described(vector, 2)[[4]].nnz == 0
+    assert described(vector, np.arange(9) % 3, 2)[[4]].nnz == 0
+
+
+def test_what_all_people_of_a_camera_have_in_common_makes_no_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    looks, light = look(rng, 12), 1.5 * look(rng, 2)
+    camid, pid = np.arange(96) % 2, np.arange(96) // 2 % 12
+    vector = looks[pid] + light[camid] + 0.05 * rng.standard_normal((96, DIM))
+    vector = (vector / np.linalg.norm(vector, axis=1, keepdims=True)).astype(np.float32)
+    same, across = pid[:, None] == pid, camid[:, None] != camid
+    cosine = vector @ vector.T
+    assert cosine[same & across].mean() < cosine[~same & ~across].mean()  # others in one's own camera are nearer
+    assert similarity_of(described(vector, np.zeros(96, np.int64), 6))[same & across].mean() < 0.1
+    similar = similarity_of(described(vector, camid, 6))
+    assert similar[same & across].mean() > 0.6 and similar[~same].mean() < 0.05
+    usual = UsualLooks(DIM)
+    for row in range(96):
+        usual.see(int(camid[row]), vector[row])
+    online = np.array([usual.without(int(camid[row]), vector[row]) for row in range(96)])
+    assert (online * without_camera(vector, camid)).sum(axis=1).min() > 0.95
 
 
 def test_identities_are_compared_by_the_mean_of_their_tracklets_within_and_across_cameras() -> None:
@@ -84,11 +103,11 @@ def test_identities_are_compared_by_the_mean_of_their_tracklets_within_and_acros
         known.put(slot, slot // 10 % 2, 0 if slot >= 20 else slot % 10 + 1, people()[slot % 10])
     one, other = known.of_slots(np.array([20, 23])), known.of_identities([1, 2, 4])
     across, within = known.between(one, other, (2, 3))
-    np.testing.assert_allclose(across, [[1, 0, 0], [0, 0, 1]], atol=1e-6)
-    np.testing.assert_allclose(within, across, atol=1e-6)
+    np.testing.assert_allclose(across, [[1, 0, 0], [0, 0, 1]], atol=5e-3)
+    np.testing.assert_allclose(within, across, atol=5e-3)
     known.wear(20, 1)
     assert known.of_identities([1])[0].tolist() == [0, 10, 20]
-    np.testing.assert_allclose(known.between(one, known.of_identities([1]), (2, 1))[1][0], 1.0, atol=1e-6)
+    np.testing.assert_allclose(known.between(one, known.of_identities([1]), (2, 1))[1][0], 1.0, atol=5e-3)
     alone, _ = known.between(known.of_slots(np.array([0])), known.of_slots(np.array([0])), (1, 1))
     assert np.isnan(alone).all()  # nobody is compared with himself
 
@@ -191,7 +210,7 @@ def test_after_any_changes_every_tracklet_is_known_once_and_none_too_many(seed: 
 
 
 def test_what_stands_for_earlier_parts_has_the_mean_of_their_neighbourhoods() -> None:
-    near = described(look(np.random.default_rng(0), 12).astype(np.float32), 3)
+    near = described(look(np.random.default_rng(0), 12).astype(np.float32), np.zeros(12, np.int64), 3)
     rows = _with_heads(near, [[0, 2], [1]], 4, 12)
     assert rows.shape == (10, 12)
     np.testing.assert_allclose(rows[[0]].toarray(), near[[0, 2]].toarray().mean(axis=0, keepdims=True), atol=1e-6)
