@@ -1,11 +1,13 @@
 """The association on simulated sites: what travel times bring, learned and known beforehand, and where they can't help.
 
-    python benchmarks/association_sites.py [--minutes 20] [--seeds 2]
+    python benchmarks/association_sites.py [--minutes 20] [--seeds 2] [--reranking 0.3 0.7]
 
 People walk through a graph of cameras (docs/simulation.md); their looks come from the noise model fitted to OSNet, or
 a noisier one. Compared are no travel times, travel times learned from nothing while the footage comes in, and those
 learned beforehand from other footage of the same site. Also: everybody in one of few uniforms, and a route that closes
-half-way. IDF1 counts seconds of tracklets; pair precision is the share of links between tracklets that are right.
+half-way. With --reranking: travel times learned on the way, with such shares of k-reciprocal similarity in the looks
+(`fusion.reranking`) and without, and nothing else. IDF1 counts seconds of tracklets; pair precision is the share of
+links between tracklets that are right.
 """
 
 from __future__ import annotations
@@ -71,16 +73,20 @@ def memory_of(site: Site, config: FusionConfig) -> TravelMemory:
     return TravelMemory(config, tuple(camera.id for camera in site.cameras))
 
 
-def compare(scene: Scene, seconds: float, seeds: Sequence[int]) -> None:
-    """One table row per way, the mean over the seeds, of all footage and of its last half; online and offline."""
-    rows: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+def compare(scene: Scene, seconds: float, seeds: Sequence[int], shares: Sequence[float] = ()) -> None:
+    """One table row per way, the mean over the seeds, of all footage and of its last half; online and offline.
+
+    shares: of re-ranking, compared in place of travel times.
+    """
+    ways = {f"{WAYS[1]}, re-ranking {share:g}": (WAYS[1], share) for share in shares} or {way: (way, 0) for way in WAYS}
+    rows: dict[str, list[list[float]]] = {way: [] for way in ways}
     tracklets = 0
     for seed in seeds:
         run = simulate_site(scene.site, seconds, seed)
         tracklets += len(run.tracklets.track_id)
-        for way in WAYS:
-            rows[way].append([number for mode in MODES for number in scored(run, scene.site, way, mode)])
-    for way in WAYS:
+        for way, setting in ways.items():
+            rows[way].append([number for mode in MODES for number in scored(run, scene.site, *setting, mode)])
+    for way in ways:
         numbers = np.mean(rows[way], axis=0)
         idf1, late, precision, recall = (
             f"{on:.3f} / {off:.3f}" for on, off in zip(numbers[:4], numbers[4:], strict=True)
@@ -91,9 +97,10 @@ def compare(scene: Scene, seconds: float, seeds: Sequence[int]) -> None:
         )
 
 
-def scored(run: SiteRun, site: Site, way: str, mode: str) -> tuple[float, float, float, float]:
+def scored(run: SiteRun, site: Site, way: str, share: float, mode: str) -> tuple[float, float, float, float]:
     """IDF1, that of the last half, pair precision and recall."""
-    config = FusionConfig.model_validate({"travel": "off" if way == WAYS[0] else "zones", "resolve": mode})
+    travel = "off" if way == WAYS[0] else "zones"
+    config = FusionConfig.model_validate({"travel": travel, "resolve": mode, "reranking": share})
     memory, dim, seconds = memory_of(site, config), site.noise.appearance.dim, run.seconds
     if way == WAYS[2]:  # learned from other footage of the site, anew for each mode: the fuser goes on learning
         associate(simulate_site(site, seconds, run.seed + 1000), memory, FusionConfig(), dim)
@@ -106,16 +113,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--reranking", type=float, nargs="+", default=[], metavar="SHARE")
     args = parser.parse_args()
+    shares = [0.0, *args.reranking] if args.reranking else []
     seconds, seeds = 60 * args.minutes, range(1, args.seeds + 1)
     print(f"{date.today()}: {args.minutes:g} minutes of footage, mean of {args.seeds} seeds\n")
     print("online / offline\n")
     print("| site | tracklets | travel times | IDF1 | its last half | pair precision | pair recall |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for scene in scenes():
-        compare(scene, seconds, seeds)
+        compare(scene, seconds, seeds, shares)
     corridor = ready_site("corridor:4").with_noise(appearance=AppearanceNoise(factor=1.5))
-    compare(Scene("corridor:4, noise 1.5, a route closes half-way", closing(corridor, seconds / 2)), seconds, seeds)
+    compare(
+        Scene("corridor:4, noise 1.5, a route closes half-way", closing(corridor, seconds / 2)), seconds, seeds, shares
+    )
 
 
 if __name__ == "__main__":

@@ -49,7 +49,11 @@ WAYS: dict[str, dict[str, object]] = {
     "appearance and motion": {"travel": "off"},
     "+ travel times between cameras": {"travel": "cameras"},
     "+ zones (the default)": {},
+    "+ re-ranking, share 0.3": {"reranking": 0.3},
+    "+ re-ranking, share 0.7 (the paper's)": {"reranking": 0.7},
     "offline": {"resolve": "end"},
+    "offline, re-ranking 0.3": {"resolve": "end", "reranking": 0.3},
+    "offline, re-ranking 0.7": {"resolve": "end", "reranking": 0.7},
 }
 
 

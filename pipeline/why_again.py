@@ -27,10 +27,11 @@ from pipeline.fusion.association_file import (
     calibration_of,
     load_known,
     load_tracklets,
+    mixed_calibration_of,
 )
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
-from pipeline.fusion.neighbourhoods import Neighbourhoods
+from pipeline.fusion.reranking import counts, described, similarity_of
 from pipeline.fusion.threshold import LinkThreshold
 from pipeline.fusion.tracklet_graph import build_graph
 from pipeline.fusion.transitions import TransitionsFileError
@@ -45,7 +46,6 @@ RUN_FILE = "run.json"
 _PARTS = ("appearance", "travel", "motion", "floor")
 _EPS = 1e-4  # numbers are rounded to a millionth
 _MOST_ROWS = 600  # tracklets compared at once
-_K1 = 20  # neighbours of re-ranking, fewer among few tracklets
 
 Tracklet = tuple[str, int]  # camera, track_id
 
@@ -124,6 +124,7 @@ class Memory:
     cameras: tuple[str, ...]
     parts: Parts
     calibration: SimilarityCalibration
+    mixed: SimilarityCalibration
     travel: TravelModel
     overlaps: frozenset[tuple[int, int]]
     config: FusionConfig
@@ -160,6 +161,7 @@ def load_memory(folder: Path, config: FusionConfig) -> Memory | None:
         cameras=cameras,
         parts=parts,
         calibration=calibration_of(known, config),
+        mixed=mixed_calibration_of(known, config),
         travel=travel,
         overlaps=_overlaps(folder, cameras),
         config=config,
@@ -182,7 +184,17 @@ def compared_now(memory: Memory, one: Tracklet, other: Tracklet) -> dict[str, An
     rows = _surroundings(memory.parts, first, later)
     i, j = (int(np.flatnonzero(rows == row)[0]) for row in (first, later))
     parts, config = memory.parts[rows], memory.config
-    graph = build_graph(parts, {}, memory.overlaps, config, calibration=memory.calibration, travel=memory.travel)
+    neighbourhoods = described(parts.vector, parts.camid, config.reranking_neighbours)
+    graph = build_graph(
+        parts,
+        {},
+        memory.overlaps,
+        config,
+        calibration=memory.calibration,
+        travel=memory.travel,
+        mixed=memory.mixed,
+        neighbourhoods=neighbourhoods if counts(config, parts.vector) else None,
+    )
     odds = graph.look[:j, j] + graph.chain[:j, j]
     told: dict[str, Any] = {
         "earlier": memory.name(first),
@@ -193,7 +205,7 @@ def compared_now(memory: Memory, one: Tracklet, other: Tracklet) -> dict[str, An
     }
     if graph.has_look[i] and graph.has_look[j]:
         told["similarity"] = float(parts.vector[i] @ parts.vector[j])
-        told |= _reranked(parts, graph.has_look, (i, j), np.isfinite(odds))
+        told |= _reranked(neighbourhoods, graph.has_look, (i, j), np.isfinite(odds))
     if not math.isfinite(graph.chain[i, j]):
         return told
     gap_s = max(float(parts.first_s[j] - parts.last_s[i]), 0.0)
@@ -234,16 +246,11 @@ def _surroundings(parts: Parts, first: int, later: int) -> Int64:
     return np.unique(np.concatenate((alike, before, [first, later])))
 
 
-def _reranked(parts: Parts, has_look: BoolMask, pair: tuple[int, int], candidate: BoolMask) -> dict[str, Any]:
+def _reranked(neighbourhoods: Any, has_look: BoolMask, pair: tuple[int, int], candidate: BoolMask) -> dict[str, Any]:
     """k-reciprocal similarity of the two, and the place of the earlier one by it among the candidates (j,)."""
     earlier, later = pair
-    rows = np.flatnonzero(has_look).tolist()
-    k1 = int(np.clip(len(rows) // 5, 2, _K1))
-    near = Neighbourhoods(parts.vector.shape[1], k1=k1, k2=max(1, k1 // 3), capacity=len(rows))
-    for row in rows:
-        near.put(row, parts.vector[row])
     others = [earlier, *np.flatnonzero(candidate & has_look[:later] & (np.arange(later) != earlier)).tolist()]
-    own, *rest = near.similarity(later, others).tolist()
+    own, *rest = similarity_of(neighbourhoods[[later, *others]])[0, 1:].tolist()
     told = {"reranked": own}
     return told | {"reranked_place": 1 + sum(one > own + 1e-9 for one in rest)} if candidate[earlier] else told
 

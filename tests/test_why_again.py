@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.fusion import reranking
 from pipeline.fusion.association_file import KNOWN_FILE, AssociationFileError, load_known, load_tracklets
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
@@ -135,6 +136,22 @@ def test_two_tracklets_of_one_person_are_joined_again_with_looks_travel_and_runn
     assert now["runner_up"] != "door:5" and now["margin"] > 0
     text = "\n".join(pair_text(story))
     assert "re-ranked" in text and "It is the same decision." in text and "made again: prior" in text
+
+
+def test_decisions_by_reranked_looks_are_made_again_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reranking, "_LEAST", 6)
+    run = load_run(record(tmp_path, walkers(), reranking=0.5))
+    decisions = [line for line in run.lines if line["kind"] in ("link", "merge")]
+    assert len(decisions) >= 4 and all(again["same"] for again in run.again.values())
+    story = why_pair(run, "door:5", "hall:5")
+    now = story["compared_now"]
+    assert story["same"] and now["reranked_place"] == 1
+    assert run.memory is not None
+    looks = np.array([0.5 * now["similarity"] + 0.5 * now["reranked"]])
+    assert now["appearance"] == pytest.approx(float(run.memory.mixed.log_odds(looks, across=True)[0]))
+    assert now["appearance"] != pytest.approx(
+        float(run.memory.calibration.log_odds(np.array([now["similarity"]]), True)[0])
+    )
 
 
 def test_two_people_are_told_apart_again(run: RunRecord) -> None:

@@ -21,6 +21,7 @@ from pipeline.fusion.archive import Parts
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.learned_floor import LearnedFloor
+from pipeline.fusion.reranking import mixed_calibration
 from pipeline.fusion.tracklet_record import TrackletRecord, parts_of
 from pipeline.fusion.zones import NUM_ZONES
 
@@ -28,6 +29,7 @@ KNOWN_FILE = "association.json"
 TRACKLETS_FILE = "association.npz"
 VERSION = 1
 _NORMALS = ("different_within", "different_across", "same", "shift")
+_SIMILARITIES = ("similarity", "mixed_similarity")
 _DIGITS = 6
 
 Knowledge: TypeAlias = tuple[dict[str, Any], dict[str, np.ndarray]]  # of association.json, of association.npz
@@ -41,24 +43,30 @@ def knowledge(
     cameras: Sequence[str],
     *,
     calibration: SimilarityCalibration,
+    mixed: SimilarityCalibration | None,
     threshold: float,
     learned_floor: LearnedFloor,
     record: TrackletRecord,
 ) -> Knowledge:
-    """The content of both files under the cameras' names."""
-    similarity = {
-        name: {"mean": round(normal.mean, _DIGITS), "std": round(normal.std, _DIGITS)}
-        for name, normal in ((name, getattr(calibration, name)) for name in _NORMALS)
-    }
-    document = {
+    """The content of both files under the cameras' names. mixed: of similarities with a k-reciprocal part, if used."""
+    document: dict[str, Any] = {
         "version": VERSION,
         "cameras": list(cameras),
         "tracklets": len(record),
         "least_confidence": round(threshold, _DIGITS),
-        "similarity": similarity,
+        "similarity": _told(calibration),
         "learned_floor": learned_floors(learned_floor, cameras),
     }
+    if mixed is not None:
+        document["mixed_similarity"] = _told(mixed)
     return document, record.arrays()
+
+
+def _told(calibration: SimilarityCalibration) -> dict[str, dict[str, float]]:
+    return {
+        name: {"mean": round(normal.mean, _DIGITS), "std": round(normal.std, _DIGITS)}
+        for name, normal in ((name, getattr(calibration, name)) for name in _NORMALS)
+    }
 
 
 def write_knowledge(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -92,7 +100,7 @@ def merged_knowledge(
         for column, rows in (("name", name), ("number", table["number"][mine]), ("vector", table["vector"][mine])):
             arrays[column].append(rows)
         sites[site] = {"cameras": [cameras[c] for c in sorted(own)], "tracklets": int(mine.sum())}
-        sites[site] |= {key: document[key] for key in ("least_confidence", "similarity")}
+        sites[site] |= {key: document[key] for key in ("least_confidence", *_SIMILARITIES) if key in document}
         for floor in document["learned_floor"]:
             floors.setdefault(tuple(floor["cameras"]), floor)
     share = np.array([site["tracklets"] + 1e-9 for site in sites.values()])
@@ -106,9 +114,13 @@ def merged_knowledge(
         "cameras": list(cameras),
         "tracklets": sum(site["tracklets"] for site in sites.values()),
         "least_confidence": mean([site["least_confidence"] for site in sites.values()]),
-        "similarity": {
-            name: {key: mean([site["similarity"][name][key] for site in sites.values()]) for key in ("mean", "std")}
-            for name in _NORMALS
+        **{
+            kind: {
+                name: {key: mean([site[kind][name][key] for site in sites.values()]) for key in ("mean", "std")}
+                for name in _NORMALS
+            }
+            for kind in _SIMILARITIES
+            if all(kind in site for site in sites.values())
         },
         "learned_floor": list(floors.values()),
         "sites": sites,
@@ -167,10 +179,19 @@ def load_tracklets(folder: Path) -> Parts:
 
 def calibration_of(known: Mapping[str, Any], config: FusionConfig) -> SimilarityCalibration:
     """What similarities meant at the end of the run. Raises AssociationFileError."""
-    calibration = SimilarityCalibration(config)
+    return _as_told(SimilarityCalibration(config), known, "similarity")
+
+
+def mixed_calibration_of(known: Mapping[str, Any], config: FusionConfig) -> SimilarityCalibration:
+    """The same of similarities with a k-reciprocal part; as expected beforehand where the run had none."""
+    calibration = mixed_calibration(config)
+    return _as_told(calibration, known, "mixed_similarity") if config.reranking else calibration
+
+
+def _as_told(calibration: SimilarityCalibration, known: Mapping[str, Any], kind: str) -> SimilarityCalibration:
     try:
         for name in _NORMALS:
-            told = known["similarity"][name]
+            told = known[kind][name]
             getattr(calibration, name).set(float(told["mean"]), float(told["std"]))
     except (KeyError, TypeError, ValueError) as error:
         raise AssociationFileError(f"{KNOWN_FILE}: similarities are missing or damaged ({error})") from error

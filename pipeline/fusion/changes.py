@@ -14,6 +14,7 @@ from pipeline.fusion.floor import FloorAgreement
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.parties import Scores
+from pipeline.fusion.reranking import Reranking
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.tracklet_record import TrackletRecord
 from pipeline.types import Event, EventKind, Float32, Float64, Int64
@@ -34,6 +35,7 @@ class Changes:
         floor: FloorAgreement,
         evidence: Evidence,
         candidates: Candidates,
+        reranking: Reranking,
         archive: TrackletArchive | None = None,
         record: TrackletRecord | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class Changes:
         self._floor = floor
         self._evidence = evidence
         self._candidates = candidates
+        self._reranking = reranking
         self._events: list[Event] = []
         self.member_of: dict[int, Member] = {}  # by slot
         self.now_s = -math.inf
@@ -77,6 +80,7 @@ class Changes:
             self._book.touch(int(self._store.global_id[slot]))
             self._floor.clear(slot)
             self._candidates.forget(slot)
+            self._reranking.leave(slot)
             self._store.release(slot)
 
     def link(self, member: Member, scores: Scores, row: int, col: int) -> int:
@@ -138,12 +142,14 @@ class Changes:
         store.global_id[slot] = global_id
         store.confidence[slot] = confidence
         self._gallery.add(global_id, member.camid, store.vector_sum[slot], float(store.quality_sum[slot]))
+        self._reranking.wear(slot, global_id)
 
     def unite(self, kept: int, gone: int, scores: Scores, at: tuple[int, int]) -> None:
         """All tracklets of `gone` become `kept`; at: the row and column that say why."""
         confidence, _, margin = scores.ranking(*at)
         self._book.merge(kept, gone)
         self._gallery.merge(kept, gone)
+        self._reranking.merge(kept, gone)
         slots = self._store.slots()
         moved = slots[self._store.global_id[slots] == gone]
         self._store.global_id[moved] = kept
@@ -198,6 +204,7 @@ class Changes:
         gid = int(store.global_id[slot])
         self._restart(slot, max(float(store.clip_s[slot]), self.member_of[slot].first_s))
         store.add_vectors(np.array([slot]), vector[None], np.array([quality], np.float32), self.now_s)
+        self._reranking.put(slot, int(store.camid[slot]), 0, vector)
         self._floor.clear(slot)
         similarity, member = self._evidence.likeness(slot, gid), self._member(slot)
         self._new_identity(
@@ -221,6 +228,7 @@ class Changes:
         member.last_s, member.open, member.slot, member.exit_zone = until_s, False, -1, -1
         self._book.touch(int(self._store.global_id[slot]))
         self._candidates.forget(slot)
+        self._reranking.leave(slot)
         self._store.restart(slot, until_s + _MOMENT_S)
 
     def close(self, gid: int) -> None:
@@ -230,6 +238,7 @@ class Changes:
             if member.slot >= 0:
                 self.member_of[member.slot].slot = -1
         self._gallery.remove(gid)
+        self._reranking.close(gid)
         self._events.append(Event("close", self.now_s, gid, gap_s=self.now_s - last_s))
 
     def keep_rest(self) -> None:

@@ -79,6 +79,17 @@ class FusionConfig(Settings):
         0.02, gt=0, lt=0.5, description="Share of similarities that say nothing; bounds what appearance can prove."
     )
 
+    reranking: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of k-reciprocal similarity in looks, 1 - lambda of Zhong et al. (CVPR 2017), eq. 12; 0: "
+        "looks are cosines alone. Worth a trial only where a person is seen as many tracklets (docs/association.md).",
+    )
+    reranking_neighbours: int = Field(
+        10, ge=2, le=100, description="For that: k1, less among few tracklets; k2 is a third of it."
+    )
+
     # Time
     return_log_odds: float = Field(
         -0.5, description="Log-odds that a newcomer is a given person who has just gone out of view."

@@ -153,7 +153,8 @@ class Decisions:
         chances = posterior(scores.log_odds[row])[0][cols]
         self._threshold.see(float(chances.max(initial=0.0)))
         for place in np.flatnonzero((chances >= _WORTH_BELIEVING) & np.isfinite(pairs.across)).tolist():
-            self._evidence.linked(float(pairs.across[place]), float(chances[place]))
+            looks = float(pairs.across[place]), float(pairs.across_mixed[place])
+            self._evidence.linked(*looks, float(chances[place]))
         told = pairs.left_at >= 0
         if told.any():
             self._travel.learn(pairs.left_at[told], goal, pairs.gap_s[told], chances[told])

@@ -16,6 +16,7 @@ from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook, Member
 from pipeline.fusion.motion import HEADING_S, moved_log_odds, walked_log_odds
 from pipeline.fusion.parties import Pairs, Parties, Scores
+from pipeline.fusion.reranking import Reranking
 from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.travel import Stays, TravelModel
 from pipeline.fusion.zones import Zones
@@ -39,6 +40,7 @@ class Evidence:
         calibration: SimilarityCalibration,
         zones: Zones,
         travel: TravelModel,
+        reranking: Reranking,
     ) -> None:
         self._config = config
         self._overlaps = overlaps
@@ -49,6 +51,7 @@ class Evidence:
         self._calibration = calibration
         self._zones = zones
         self._travel = travel
+        self._reranking = reranking
 
     def follow(self, overlaps: frozenset[tuple[int, int]]) -> None:
         """There are more cameras, of which these pairs look at one place."""
@@ -73,6 +76,7 @@ class Evidence:
             )
         )
         seen = np.flatnonzero(store.num_clips[slots] > 0)
+        item, item_owner = self._reranking.of_slots(slots)
         return Parties(
             first_s=store.first_s[slots],
             last_s=store.last_s[slots],
@@ -84,6 +88,8 @@ class Evidence:
             vector=store.vectors(slots[seen]),
             camid=store.camid[slots[seen]],
             owner=seen,
+            item=item,
+            item_owner=item_owner,
         )
 
     def identities(self, global_ids: Sequence[int]) -> Parties:
@@ -94,6 +100,7 @@ class Evidence:
         members = tuple(tuple(book.members(gid)) for gid in global_ids)
         held = [(m.slot, row) for row, own in enumerate(members) for m in own if m.slot >= 0]
         slot, slot_owner = np.array(held, np.int64).reshape(-1, 2).T
+        item, item_owner = self._reranking.of_identities(global_ids)
         return Parties(
             first_s=book.first_s[rows],
             last_s=book.last_s[rows],
@@ -105,11 +112,14 @@ class Evidence:
             vector=vector,
             camid=camid,
             owner=owner,
+            item=item,
+            item_owner=item_owner,
         )
 
-    def linked(self, similarity: float, probability: float) -> None:
-        """A decision that teaches the calibration."""
+    def linked(self, similarity: float, mixed: float, probability: float) -> None:
+        """A decision that teaches the calibration of cosines, and of those mixed with k-reciprocal similarity."""
         self._calibration.linked(similarity, probability)
+        self._reranking.calibration.linked(mixed, probability)
 
     def different(self, parties: Parties) -> BoolMask:
         """(R, R) which undecided tracklets need not be compared: what was seen of two shows that they are two people.
@@ -157,7 +167,7 @@ class Evidence:
         at = np.full(candidates.shape, -1, np.int64)
         at[row, col] = np.arange(len(row))
         rows = self._book.rows(global_ids.tolist())
-        looks, similarity, across = self._appearance(parties, global_ids, at, len(row))
+        looks, similarity, across, mixed = self._appearance(parties, global_ids, at, len(row))
         held = self._held(global_ids)
         floor, ground_m = self._on_floor(parties, held, row, col, len(global_ids))
         gap_s = self._gaps(parties, rows[col], row)
@@ -168,8 +178,8 @@ class Evidence:
         travel, left_at = self._travelled(parties, rows, row, col, gap_s=gap_s, likely=log_odds > _HOPELESS)
         log_odds += travel
         pending = self._forbid(parties, global_ids, rows, row, col, log_odds=log_odds)
-        pairs = Pairs(log_odds, pending, similarity, ground_m, gap_s, looks, travel, motion, floor, across, left_at)
-        return Scores(len(parties), global_ids, at, pairs)
+        told = similarity, ground_m, gap_s, looks, travel, motion, floor, across, mixed
+        return Scores(len(parties), global_ids, at, Pairs(log_odds, pending, *told, left_at))
 
     def _forbid(
         self, parties: Parties, global_ids: Int64, rows: Int64, row: Int64, col: Int64, *, log_odds: Float64
@@ -209,8 +219,9 @@ class Evidence:
 
     def _appearance(
         self, parties: Parties, global_ids: Int64, at: Int64, num_pairs: int
-    ) -> tuple[Float64, Float64, Float64]:
-        """-> log-odds (P,), the mean over all pairs of exemplars; cosine (P,), and that of different cameras alone.
+    ) -> tuple[Float64, Float64, Float64, Float64]:
+        """-> log-odds (P,), the mean over all pairs of exemplars; cosine (P,), and that of different cameras alone, as
+        it is and mixed with k-reciprocal similarity.
 
         0 and NaN where there are none.
         """
@@ -224,12 +235,29 @@ class Evidence:
         here = parties.camid[one] == camid[other]
         odds = self._calibration.log_odds(cosine, across=True)
         odds[here] = self._calibration.log_odds(cosine[here], across=False)
+        across_mixed = np.full(num_pairs, np.nan)
         number = np.bincount(pair, minlength=num_pairs)
         apart = np.bincount(pair[~here], minlength=num_pairs)
+        if self._reranking.active:
+            items = self._reranking.of_identities(ids)
+            tables = self._reranking.between((parties.item, parties.item_owner), items, (at.shape[0], at.shape[1]))
+            mixed = self._reranked(odds, cosine, here, tuple(t[parties.owner[one], owner[other]] for t in tables))
+            across_mixed[apart > 0] = (np.bincount(pair[~here], mixed[~here], num_pairs)[apart > 0]) / apart[apart > 0]
         with np.errstate(invalid="ignore"):
             similarity = np.bincount(pair, cosine, num_pairs) / number
             across = np.bincount(pair[~here], cosine[~here], num_pairs) / apart
-        return np.bincount(pair, odds, num_pairs) / np.maximum(number, 1), similarity, across
+        return np.bincount(pair, odds, num_pairs) / np.maximum(number, 1), similarity, across, across_mixed
+
+    def _reranked(self, odds: Float64, cosine: Float64, here: BoolMask, similar: tuple[Float64, ...]) -> Float64:
+        """Make the log-odds (Q,) of pairs of exemplars those of mixed similarities -> these, NaN where not known.
+
+        similar: k-reciprocal similarity (Q,) of the two in different cameras, and in one.
+        """
+        mixed = self._reranking.mix(cosine, np.where(here, similar[1], similar[0]))
+        for across in (True, False):
+            known = np.isfinite(mixed) & (here != across)
+            odds[known] = self._reranking.calibration.log_odds(mixed[known], across=across)
+        return mixed
 
     def _held(self, global_ids: Int64) -> tuple[Int64, Int64]:
         """-> slots (M,) of the tracklets of identities that are in the store, owner (M,) ascending: their identity."""

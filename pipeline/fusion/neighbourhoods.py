@@ -81,16 +81,23 @@ class Neighbourhoods:
 
     def similarity(self, name: int, others: list[int]) -> Float64:
         """(C,) one minus the Jaccard distance of an item and each of the others, in [0, 1]."""
-        if not others:
-            return np.zeros(0)
-        rows = np.array([self._row[one] for one in (name, *others)], np.int64)
-        near = self._near[rows, : self._k2] if self._k2 > 1 else rows[:, None]
+        similar = self.similarities([name], others)
+        return np.asarray(similar[0], np.float64)
+
+    def similarities(self, names: list[int], others: list[int], depth: tuple[int, int] | None = None) -> Float64:
+        """(R, C) the same of items and others. depth: a smaller k1 and k2 to go by."""
+        if not names or not others:
+            return np.zeros((len(names), len(others)))
+        k1, k2 = depth or (self._k1, self._k2)
+        rows, place = np.unique([self._row[one] for one in (*names, *others)], return_inverse=True)
+        near = self._near[rows, :k2] if k2 > 1 else rows[:, None]
         needed = np.unique(near[near >= 0])
-        weights = reciprocal_weights(self._near, needed, self._scaled, self._k1)
-        place = np.full(len(self._used), -1)
-        place[needed] = np.arange(len(needed))
-        averaged = sparse.csr_array(average_rows(weights, np.where(near >= 0, place[near], -1)))
-        return np.asarray(1.0 - jaccard_distance(averaged[:1], averaged[1:])[0], np.float64)
+        weights = reciprocal_weights(self._near, needed, self._scaled, k1)
+        at = np.full(len(self._used), -1)
+        at[needed] = np.arange(len(needed))
+        averaged = sparse.csr_array(average_rows(weights, np.where(near >= 0, at[near], -1)))
+        apart = jaccard_distance(averaged[place[: len(names)]], averaged[place[len(names) :]])
+        return np.asarray(1.0 - apart, np.float64)
 
     def _fill(self, row: int, items: Int64, apart: Float32) -> None:
         count = min(self._width, len(items))

@@ -35,6 +35,7 @@ from pipeline.fusion.fuser import last_words
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook
 from pipeline.fusion.learned_floor import LearnedFloor
+from pipeline.fusion.reranking import Reranking
 from pipeline.fusion.resolution import Resolver
 from pipeline.fusion.revision import revise
 from pipeline.fusion.store import TrackletStore
@@ -87,6 +88,7 @@ class OnlineFuser:
         self._floor = FloorAgreement(config, allowed)
         self._floor.allow(allowed | self.learned_floor.allowed(), self.learned_floor.area_m2())
         self._calibration = SimilarityCalibration(config)
+        self._reranking = Reranking(config, dim)
         self._zones = zones or Zones(len(cameras))
         travel = travel or TravelModel(len(cameras), config.travel_memory)
         gallery, book = Gallery(dim, config.num_exemplars), IdentityBook()
@@ -100,6 +102,7 @@ class OnlineFuser:
             calibration=self._calibration,
             zones=self._zones,
             travel=travel,
+            reranking=self._reranking,
         )
         self._gallery, self._evidence, self._travel = gallery, evidence, travel
         self._archive = TrackletArchive(config.resolve_capacity) if config.resolve == "end" else None
@@ -121,6 +124,7 @@ class OnlineFuser:
             floor=self._floor,
             evidence=evidence,
             candidates=candidates,
+            reranking=self._reranking,
             archive=self._archive,
             record=self._record,
         )
@@ -135,7 +139,13 @@ class OnlineFuser:
             travel=travel,
         )
         self._book = book
-        self._resolver = Resolver(config, self._overlaps, calibration=self._calibration, travel=travel)
+        self._resolver = Resolver(
+            config,
+            self._overlaps,
+            calibration=self._calibration,
+            travel=travel,
+            mixed=self._reranking.calibration,
+        )
         self._last_frame: dict[int, int] = {}  # camid -> frame_idx
         self._lowest_px = np.zeros(len(cameras))  # the lowest box edge that each camera has shown
         self._now_s = -math.inf
@@ -205,6 +215,7 @@ class OnlineFuser:
         return knowledge(
             cameras,
             calibration=self._calibration,
+            mixed=self._reranking.calibration if self._reranking.active else None,
             threshold=self._decisions.least_confidence,
             learned_floor=self.learned_floor,
             record=self._record,
@@ -304,7 +315,12 @@ class OnlineFuser:
         again = store.num_clips[slots] > 0
         alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
         self._calibration.same.update(alike, float(again.sum()))
+        if self._reranking.active:
+            for row, cosine in zip(np.flatnonzero(again).tolist(), alike.tolist(), strict=True):
+                self._reranking.learn_same(int(slots[row]), vector[row], cosine)
         store.add_vectors(slots, vector, quality, item.time_s)
+        if self._reranking.active:
+            self._rerank(slots)
         company.look_again(slots)
         for slot in sorted(set(slots.tolist())):
             self._learn_different(slot, company)
@@ -315,6 +331,12 @@ class OnlineFuser:
                 self._gallery.add(gid, item.camid, vector[row] * quality[row], float(quality[row]))
                 changed.append(gid)
         return changed
+
+    def _rerank(self, slots: Int64) -> None:
+        """These tracklets (N,) have changed their looks."""
+        slots, store = np.unique(slots), self._store
+        for slot, vector in zip(slots.tolist(), store.vectors(slots), strict=True):
+            self._reranking.put(slot, int(store.camid[slot]), int(store.global_id[slot]), vector)
 
     def _slipped(self, slots: Int64, vector: Float32, quality: Float32) -> BoolMask:
         """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits.
@@ -347,6 +369,7 @@ class OnlineFuser:
             apart |= ~within & (self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks)
         self._calibration.different_within.update(cosine[within], 1.0)
         self._calibration.different_across.update(cosine[apart], 1.0)
+        self._reranking.learn_different(slot, others, cosine, within, apart)
 
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]

@@ -29,6 +29,8 @@ class Parties:
     vector: Float32  # (E, D) exemplars
     camid: Int64  # (E,)
     owner: Int64  # (E,) their party, ascending
+    item: Int64  # (I,) their tracklets in `Reranking`, if that is on
+    item_owner: Int64  # (I,) their party, ascending
 
     def __len__(self) -> int:
         return len(self.first_s)
@@ -48,6 +50,7 @@ class Pairs:
     motion: Float64
     floor: Float64
     across: Float64  # cosine of sightings by different cameras alone
+    across_mixed: Float64  # the same of the cosine mixed with k-reciprocal similarity
     left_at: Int64  # zone where the earlier one of the two left, -1: unknown, or they were in view at once
 
 

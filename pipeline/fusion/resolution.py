@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from pipeline.fusion.archive import Parts
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.clustering import LocalSearch
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.reranking import counts, described
 from pipeline.fusion.tracklet_graph import TrackletGraph, build_graph, neighbours
 from pipeline.fusion.travel import TravelModel
 from pipeline.types import Int64
@@ -39,12 +42,14 @@ class Resolver:
         *,
         calibration: SimilarityCalibration,
         travel: TravelModel,
+        mixed: SimilarityCalibration,
         step: int = _STEP,
     ) -> None:
         self._config = config
         self._overlaps = overlaps
         self._calibration = calibration
         self._travel = travel
+        self._mixed = mixed
         self._step = step
         self.traces: list[list[float]] = []  # score of each window, at the start and after each change
 
@@ -52,27 +57,43 @@ class Resolver:
         """There are more cameras, of which these pairs look at one place."""
         self._overlaps = overlaps
 
-    def graph(self, parts: Parts, pairs: dict[tuple[int, int], float]) -> TrackletGraph:
-        """What is known of parts (N,) in order of time."""
+    def neighbourhoods(self, parts: Parts) -> Any:
+        """Sparse (N, N): what `graph` and `partition` want to know of all parts; None without re-ranking."""
+        config, vector = self._config, parts.vector
+        return described(vector, parts.camid, config.reranking_neighbours) if counts(config, vector) else None
+
+    def graph(self, parts: Parts, pairs: dict[tuple[int, int], float], neighbourhoods: Any = None) -> TrackletGraph:
+        """What is known of parts (N,) in order of time. neighbourhoods: their rows."""
         return build_graph(
-            parts, pairs, self._overlaps, self._config, calibration=self._calibration, travel=self._travel
+            parts,
+            pairs,
+            self._overlaps,
+            self._config,
+            calibration=self._calibration,
+            travel=self._travel,
+            mixed=self._mixed,
+            neighbourhoods=neighbourhoods,
         )
 
-    def partition(self, parts: Parts, pairs: dict[tuple[int, int], float]) -> Int64:
+    def partition(self, parts: Parts, pairs: dict[tuple[int, int], float], neighbourhoods: Any = None) -> Int64:
         """(N,) cluster of each part, seeded by its global_id."""
+        if neighbourhoods is None:
+            neighbourhoods = self.neighbourhoods(parts)
         label = parts.global_id.copy()
         self.traces = []
         start = 0
         while True:
-            self._window(parts, pairs, label, start)
+            self._window(parts, pairs, neighbourhoods, label, start=start)
             if start + 2 * self._step >= len(parts):
                 return label
             start += self._step
 
-    def _window(self, parts: Parts, pairs: dict[tuple[int, int], float], label: Int64, start: int) -> None:
+    def _window(
+        self, parts: Parts, pairs: dict[tuple[int, int], float], neighbourhoods: Any, label: Int64, *, start: int
+    ) -> None:
         """Improve `label` for the parts from `start` on, one window."""
         stop = min(start + 2 * self._step, len(parts))
-        heads = _heads(parts, label, start, self._step)
+        heads, held = _heads(parts, label, start, self._step)
         rows = np.concatenate((np.full(len(heads), -1), np.arange(start, stop)))
         table = _joined(heads, parts[np.arange(start, stop)])
         seed = np.concatenate((heads.global_id, label[start:stop]))
@@ -84,7 +105,9 @@ class Resolver:
             for (a, b), v in pairs.items()
             if start <= a < stop and start <= b < stop
         }
-        graph = self.graph(table[order], inside)
+        if neighbourhoods is not None:
+            neighbourhoods = _with_heads(neighbourhoods, held, start, stop)[order]
+        graph = self.graph(table[order], inside, neighbourhoods)
         is_head = rows[order] < 0
         graph.forbidden[np.ix_(is_head, is_head)] = True  # what was told apart before stays apart
         np.fill_diagonal(graph.forbidden, False)
@@ -105,9 +128,9 @@ class Resolver:
             label[rows[inside & (rows >= 0)]] = name
 
 
-def _heads(parts: Parts, label: Int64, start: int, most: int) -> Parts:
+def _heads(parts: Parts, label: Int64, start: int, most: int) -> tuple[Parts, list[list[int]]]:
     """For each cluster that begins before the part `start` one row that stands for its parts before: it looks like all
-    of them, came in with the first and went out with the last. At most so many, those seen last."""
+    of them, came in with the first and went out with the last. At most so many, those seen last. -> also its parts."""
     latest: dict[int, list[int]] = {}
     for row in range(start):
         latest.setdefault(int(label[row]), []).append(row)
@@ -119,7 +142,19 @@ def _heads(parts: Parts, label: Int64, start: int, most: int) -> Parts:
     for place, (_, rows) in enumerate(chosen):
         total = parts.vector[rows].sum(axis=0)
         vector[place] = total / max(float(np.linalg.norm(total)), 1e-12)
-    return replace(heads, vector=vector, global_id=np.array([name for name, _ in chosen], np.int64))
+    names = np.array([name for name, _ in chosen], np.int64)
+    return replace(heads, vector=vector, global_id=names), [rows for _, rows in chosen]
+
+
+def _with_heads(neighbourhoods: Any, held: list[list[int]], start: int, stop: int) -> Any:
+    """The rows of heads, each the mean of those of its parts, and of the parts from `start` to `stop`."""
+    place = [(head, row, 1 / len(rows)) for head, rows in enumerate(held) for row in rows]
+    head, row, share = np.array(place).reshape(-1, 3).T
+    mean = sparse.csr_array(
+        (share.astype(np.float32), (head.astype(np.int64), row.astype(np.int64))),
+        shape=(len(held), neighbourhoods.shape[0]),
+    )
+    return sparse.vstack((mean @ neighbourhoods, neighbourhoods[start:stop]), format="csr")
 
 
 def _joined(one: Parts, other: Parts) -> Parts:

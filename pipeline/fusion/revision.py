@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +28,12 @@ def revise(
 ) -> list[Event]:
     """Resolve what the archive kept -> the events that say what has changed, and those that close identities."""
     parts, pairs = archive.parts()
-    label = resolver.partition(parts, pairs)
+    neighbourhoods = resolver.neighbourhoods(parts)
+    label = resolver.partition(parts, pairs, neighbourhoods)
     number = name_clusters(parts, label, new_number)
     final = np.array([number[cluster] for cluster in label.tolist()], np.int64)
     rests = _rests(parts, final, overlaps, simultaneous_s)
-    weigh = _Weigher(resolver, parts, pairs, final)
+    weigh = _Weigher(resolver, parts, pairs, final, neighbourhoods=neighbourhoods)
     whole = set(parts.global_id.tolist()) - archive.incomplete
     events, worn = _merges(parts, final, archive.worn(), whole, weigh, now_s)
     events += _moves(parts, final, worn, [(row, from_s, new_number()) for row, from_s in rests], weigh, now_s)
@@ -42,11 +44,20 @@ def revise(
 class _Weigher:
     """How much better a change is than none: recomputed from the graph of the tracklets concerned alone."""
 
-    def __init__(self, resolver: Resolver, parts: Parts, pairs: dict[tuple[int, int], float], final: Int64) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        parts: Parts,
+        pairs: dict[tuple[int, int], float],
+        final: Int64,
+        *,
+        neighbourhoods: Any,
+    ) -> None:
         self._resolver = resolver
         self._parts = parts
         self._pairs = pairs
         self._final = final
+        self._neighbourhoods = neighbourhoods
 
     def weigh(self, moved: Int64, old_id: int, new_id: int) -> tuple[float, float, float]:
         """-> confidence, cosine and margin (log-odds) of `moved` (rows) being `new_id` rather than what they were."""
@@ -55,7 +66,8 @@ class _Weigher:
         rows = np.sort(np.concatenate((moved, into, stay)))
         at = {row: place for place, row in enumerate(rows.tolist())}
         pairs = {(at[a], at[b]): v for (a, b), v in self._pairs.items() if a in at and b in at}
-        graph = self._resolver.graph(self._parts[rows], pairs)
+        near = self._neighbourhoods[rows] if self._neighbourhoods is not None else None
+        graph = self._resolver.graph(self._parts[rows], pairs, near)
         mine, theirs, others = (np.isin(rows, some) for some in (moved, into, stay))
         member = np.stack((mine | theirs, others, theirs, others | mine, mine))
         joined, left, without, stayed, alone = score_clusters(graph, np.arange(len(rows)), member).tolist()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fusion.self_calibration_feet import Feet, thinned
-from pipeline.types import Float64
+from pipeline.types import Float64, Int64
 
 PERSON_M = 1.7
 _HEIGHT_SPREAD = 0.15  # of people's heights around their mean, relative; who sits is an outlier
@@ -26,6 +26,8 @@ _LIKELY_FOCAL, _FOCAL_SPREAD = 1.0, 0.4  # its prior: most likely, deviation of 
 _SKEW = 0.15  # how far from square the pixels of a learned camera may seem
 _FLAT = 1e-5  # how strongly a view from straight above is assumed, against all people's heights
 _ROUNDS = 25
+_BELOW = 0.9  # share of the feet of every view that must lie below its horizon
+_HORIZONS = (2.0, 1.0, 4.0, 0.5, 8.0)  # heights of a person above the highest foot, to begin with where none is found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,19 +69,60 @@ def _horizon(views: Sequence[View]) -> Float64:
     for place in range(1, len(views)):
         mine = camera == place
         factor[place] = np.median(height[mine] / point[mine, 2]) / np.median(height[camera == 0]) if mine.any() else 1.0
-    line, weight = np.array([0.0, 0.0, np.median(height[camera == 0])]), np.ones(len(point))
+    everybody = np.ones(len(point))
+    line, _ = _fitted_line(point, height, camera, share, factor.copy(), weight=everybody)
+    if _feet_below(scale @ line, views):
+        return np.asarray(scale @ line, np.float64)
+    # Many who sit, or whose feet are hidden, may outvote those who stand: the best line that those can be on.
+    usual, top = float(np.median(height[camera == 0])), float(point[camera == 0, 1].min())
+    # Where nobody stands any horizon over the feet does: it is for comparing places, not for measuring.
+    best, most = line, -np.inf
+    for heights_above in _HORIZONS:
+        begin = np.array([0.0, 1.0, heights_above * usual / size - top])
+        begin *= usual / np.median(point[camera == 0] @ begin)
+        weight = _fits(factor[camera] * (point @ begin) / height)
+        found, fit = _fitted_line(point, height, camera, share, factor.copy(), weight=weight)
+        for each, worth in ((begin, 0.0), (found, fit)):
+            if worth > most and _feet_below(scale @ each, views):
+                best, most = each, worth
+    return np.asarray(scale @ best, np.float64)
+
+
+def _fitted_line(
+    point: Float64, height: Float64, camera: Int64, share: Float64, factor: Float64, *, weight: Float64
+) -> tuple[Float64, float]:
+    """-> (3,) the line that best makes heights (N,) of points (N, 3), up to a factor per camera; how well it does.
+
+    weight: (N,) to begin with.
+    """
+    line = np.zeros(3)
     for _ in range(_ROUNDS):
         rows = point * (factor[camera] / height)[:, None]
         normal = (rows * (share * weight)[:, None]).T @ rows
         normal += _FLAT * np.trace(normal) * np.diag([1.0, 1.0, 0.0])
         line = np.linalg.solve(normal, (rows * (share * weight)[:, None]).sum(axis=0))
         tall = point @ line
-        for place in range(1, len(views)):
+        for place in range(1, len(factor)):
             mine = (camera == place) & (tall > 0)
             if mine.any():
                 factor[place] = np.median(height[mine] / tall[mine])
-        weight = 1 / (1 + ((factor[camera] * tall / height - 1) / _HEIGHT_SPREAD) ** 2) ** 2
-    return np.asarray(scale @ line, np.float64)
+        weight = _fits(factor[camera] * tall / height)
+    return line, float((share * weight).sum())
+
+
+def _fits(ratio: Float64) -> Float64:
+    """(N,) how far heights count that are so many times what they should be."""
+    return np.asarray(1 / (1 + ((ratio - 1) / _HEIGHT_SPREAD) ** 2) ** 2, np.float64)
+
+
+def _feet_below(horizon: Float64, views: Sequence[View]) -> bool:
+    """Whether nearly all feet of every view are seen below its horizon, in a picture that is upright."""
+    for view in views:
+        own = view.to_first.T @ horizon
+        foot = np.column_stack((view.feet.xy, np.ones(len(view.feet))))
+        if len(foot) and ((foot @ own > 0) & (own[1] > 0)).mean() < _BELOW:
+            return False
+    return True
 
 
 def _focal(views: Sequence[View], horizon: Float64) -> float:

@@ -4,6 +4,7 @@ mode."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from pipeline.fusion.archive import Parts
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.motion import moved_log_odds, walked_log_odds
+from pipeline.fusion.reranking import mix, similarity_of
 from pipeline.fusion.travel import TravelModel
 from pipeline.types import BoolMask, Float64, Int64
 
@@ -42,12 +44,20 @@ def build_graph(
     *,
     calibration: SimilarityCalibration,
     travel: TravelModel,
+    mixed: SimilarityCalibration,
+    neighbourhoods: Any = None,
 ) -> TrackletGraph:
-    """The graph of parts (N,) in order of time. pairs: log-odds on the floor by rows; overlaps: pairs of camids."""
+    """The graph of parts (N,) in order of time. pairs: log-odds on the floor by rows; overlaps: pairs of camids.
+
+    neighbourhoods: the rows of `reranking.described`, then looks are mixed similarities of which `mixed` has the
+    meaning.
+    """
     count = len(parts)
     has_look = np.any(parts.vector != 0, axis=1)
     cosine = (parts.vector @ parts.vector.T).astype(np.float64)
     same_camera = parts.camid[:, None] == parts.camid[None]
+    if neighbourhoods is not None:
+        cosine, calibration = mix(cosine, similarity_of(neighbourhoods), config.reranking), mixed
     look = np.where(same_camera, calibration.log_odds(cosine, False), calibration.log_odds(cosine, True))
     look[~(has_look[:, None] & has_look[None])] = 0.0
     np.fill_diagonal(look, 0.0)

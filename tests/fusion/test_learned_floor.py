@@ -14,6 +14,7 @@ from pipeline.fusion.learned_floor import LearnedFloor, is_good
 from pipeline.fusion.online import OnlineFuser
 from pipeline.fusion.self_calibration import PairFit, explained, learn_pair
 from pipeline.fusion.self_calibration_feet import Feet, FeetBuffer
+from pipeline.fusion.self_calibration_metric import ground_of_one
 from pipeline.geometry.camera import GroundCamera
 from pipeline.types import EmbeddedFrame, Float32, Float64
 from tests.fusion.scenes import frame, of_track, resolve
@@ -264,6 +265,27 @@ def test_buffer_is_bounded_keeps_one_frame_per_moment_and_leaves_out_who_is_cut_
     assert len(buffer) <= 50
     assert set(feet.track_id.tolist()) == {1}  # 2 reaches the lowest, 3 the rightmost line ever seen
     assert len(set(feet.moment.tolist())) == len(feet) and feet.moment.max() - feet.moment.min() < 20
+
+
+@pytest.mark.parametrize("share_standing", [0.3, 0.0])
+def test_floor_lies_below_the_horizon_even_where_boxes_of_most_people_shrink_towards_the_camera(
+    share_standing: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    foot_y = rng.uniform(400, 700, 300)
+    stands = rng.random(300) < share_standing
+    # The horizon is at 100 px. Who sits in front has feet behind the row of seats: the nearer, the less is seen.
+    tall = np.where(stands, 0.5 * (foot_y - 100), 350 - 0.3 * foot_y) * rng.normal(1, 0.03, 300)
+    xy = np.column_stack((rng.uniform(100, 1200, 300), foot_y))
+    feet = Feet(np.arange(300), np.arange(300), xy, tall, np.array([WIDTH, HEIGHT]))
+    camera = GroundCamera.from_homography(ground_of_one(feet))
+    places = camera.to_ground(xy)
+    assert np.isfinite(places).all()
+    apart = camera.to_ground(np.array([[640.0, 400.0], [640.0, 700.0], [640.0, 100.0]]))
+    assert np.linalg.norm(apart[0] - apart[1]) > 0.5
+    if share_standing:
+        near, far = ground_of_one(feet[stands]) @ (640, 690, 1), ground_of_one(feet) @ (640, 690, 1)
+        np.testing.assert_allclose(far / far[2], near / near[2], rtol=0.1, atol=0.1)
 
 
 def auditorium_feet(view: str, seconds: float) -> Feet:

@@ -44,6 +44,18 @@ def test_after_any_changes_similarities_are_those_of_reranking_the_same_set(seed
     assert lists.similarity(names[0], names[1:]) == pytest.approx(wanted, abs=2e-3)
 
 
+def test_a_smaller_depth_gives_what_reranking_with_it_gives() -> None:
+    vectors = unit(np.random.default_rng(3), 40)
+    lists = Neighbourhoods(12, k1=12, k2=4)
+    for name, vector in enumerate(vectors):
+        lists.put(name, vector)
+    for k1, k2 in ((12, 4), (5, 2), (3, 1)):
+        wanted = from_scratch(vectors, k1, k2)
+        found = lists.similarities([0, 7], [*range(1, 40)], (k1, k2))
+        assert found[0] == pytest.approx(wanted, abs=2e-3)
+        assert found[1] == pytest.approx(lists.similarities([*range(1, 40)], [7], (k1, k2))[:, 0], abs=1e-6)
+
+
 def test_people_are_nearer_to_themselves_than_to_others() -> None:
     rng = np.random.default_rng(0)
     people = unit(rng, 10)

@@ -143,9 +143,8 @@ def test_events_come_to_exactly_the_partition_that_was_found(seed: int, loose: b
     assert fuser._archive is not None
     table = resolve(events)
     parts, pairs = fuser._archive.parts()
-    label = Resolver(
-        fuser._config, fuser._overlaps, calibration=fuser._calibration, travel=fuser._resolver._travel
-    ).partition(parts, pairs)
+    made = {"calibration": fuser._calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
+    label = Resolver(fuser._config, fuser._overlaps, **made).partition(parts, pairs)
     found: dict[int, set[int]] = {}
     for camid, track_id, from_s, cluster in zip(parts.camid, parts.track_id, parts.from_s, label, strict=True):
         (decision,) = [d for d in table[int(camid), int(track_id)] if d.from_s == from_s]
@@ -230,7 +229,7 @@ def test_windows_of_a_long_run_join_to_one_partition() -> None:
     fuser, _, _ = played(easy_ticks(turns=6), 32)
     assert fuser._archive is not None
     parts, pairs = fuser._archive.parts()
-    made = {"calibration": fuser._calibration, "travel": fuser._resolver._travel}
+    made = {"calibration": fuser._calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
     short = Resolver(fuser._config, fuser._overlaps, **made, step=8)
     label = short.partition(parts, pairs)
     truth = [(track_id - 1) % 4 for track_id in parts.track_id.tolist()]
