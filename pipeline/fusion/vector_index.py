@@ -22,18 +22,19 @@ logger = logging.getLogger(__name__)
 _GROWTH = 64  # a table grows by this part of itself: what it does not need yet stays small
 _MIN_BITS = 256  # of a sketch
 _NEIGHBOURS = 12  # cells around a parted one whose rows are looked at again
-_TOGETHER = 16  # queries that are answered in one go
+_TOGETHER = 32  # queries that are answered in one go
 
 
 @cache
-def _kernels() -> ModuleType | None:
-    """The compiled loops, made on a machine's first run; None, with a word in the log, where numba does not work."""
+def _kernels() -> tuple[ModuleType, ModuleType] | tuple[None, None]:
+    """The compiled loops that keep cells and search them, made on a machine's first run; None, with a word in the log,
+    where numba does not work."""
     try:
-        from pipeline.fusion import compiled
+        from pipeline.fusion import compiled, compiled_search
     except (ImportError, RuntimeError) as error:  # numba raises RuntimeError where no folder takes its cache
         logger.info("galleries are searched without numba, slowly from 10,000 vectors on: %s", error)
-        return None
-    return compiled
+        return None, None
+    return compiled, compiled_search
 
 
 class VectorIndex:
@@ -72,7 +73,7 @@ class VectorIndex:
             np.full(1, -np.inf, np.float32),  # minus half its squared length, -inf: not in use
         )
         self._scratch = _no_scratch()
-        self._kernels = _kernels()
+        self._kernels, self._search = _kernels()
 
     @property
     def usable(self) -> bool:
@@ -117,12 +118,8 @@ class VectorIndex:
 
         Filled up with row -1, cosine -inf.
         """
-        if self._kernels is None:
+        if self._search is None:
             return np.full((len(vectors), count), -1, np.int64), np.full((len(vectors), count), -np.inf, np.float32)
-        room = min(2 * self._budget, self._num_rows)  # cells are not all equally full
-        if self._scratch[0].shape[1] < room:
-            size = min(2 * self._budget, 2 * self._num_rows)
-            self._scratch = np.zeros((_TOGETHER, size), np.int16), np.zeros((_TOGETHER, size), np.int32)
         queries = np.array(vectors, np.float32, order="C")
         found = [self._nearest(queries[at : at + _TOGETHER], count) for at in range(0, len(queries), _TOGETHER)]
         if len(found) == 1:
@@ -132,15 +129,17 @@ class VectorIndex:
         return np.concatenate((nobody[0], *rows)), np.concatenate((nobody[1], *scores))
 
     def _nearest(self, queries: Float32, count: int) -> tuple[Int64, Float32]:
-        assert self._kernels is not None
-        found: tuple[Int64, Float32] = self._kernels.nearest(
+        assert self._search is not None
+        room = self._search.work_room(count, self._num_rows, self._cell_rows)
+        if self._scratch[0].shape[1] < room:
+            self._scratch = np.zeros((_TOGETHER, room), np.int16), np.zeros((_TOGETHER, room), np.int32)
+        found: tuple[Int64, Float32] = self._search.nearest(
             queries,
             self._turn,
             self._cells,
             self._num_cells,
             self._origins,
-            self._budget,
-            count,
+            (self._budget, 2 * self._budget, count),  # cells are not all equally full
             *self._scratch,
         )
         return found
