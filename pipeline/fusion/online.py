@@ -26,7 +26,6 @@ from pipeline.fusion.association_file import Knowledge, knowledge, write_knowled
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.candidates import Candidates
 from pipeline.fusion.changes import Changes
-from pipeline.fusion.company import Company
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
 from pipeline.fusion.evidence import Evidence
@@ -35,6 +34,7 @@ from pipeline.fusion.fuser import last_words
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook
 from pipeline.fusion.learned_floor import LearnedFloor
+from pipeline.fusion.looks import Looks
 from pipeline.fusion.resolution import Resolver
 from pipeline.fusion.revision import revise
 from pipeline.fusion.store import TrackletStore
@@ -47,7 +47,6 @@ from pipeline.types import (
     BoolMask,
     EmbeddedFrame,
     Event,
-    Float32,
     Float64,
     FusedFrame,
     GlobalTracks,
@@ -55,7 +54,6 @@ from pipeline.types import (
 )
 
 _BORDER = 0.01  # share of the picture that counts as its lower border
-_SURE_CLIPS = 2  # of a tracklet that later ones may contradict: a single one may be the poor one
 _CUT_FEET = 4.0  # by this factor feet at that border are less certain
 
 
@@ -134,6 +132,15 @@ class OnlineFuser:
             changes=self._changes,
             travel=travel,
         )
+        self._looks = Looks(
+            config,
+            _overlapping(self._overlaps, len(cameras)),
+            store=self._store,
+            gallery=gallery,
+            floor=self._floor,
+            calibration=self._calibration,
+            changes=self._changes,
+        )
         self._book = book
         self._resolver = Resolver(config, self._overlaps, calibration=self._calibration, travel=travel)
         self._last_frame: dict[int, int] = {}  # camid -> frame_idx
@@ -149,8 +156,7 @@ class OnlineFuser:
         ground = [self._on_ground(item) for item in items]
         slots = self._observe(items, ground)
         self._floor.update(self._store, np.concatenate(slots), self._now_s)
-        company = Company(self._store, self._now_s - self._config.simultaneous_s)
-        changed = sorted({gid for item in items if len(item.embeddings) for gid in self._learn(item, company)})
+        changed = self._looks.learn(items, self._now_s - self._config.simultaneous_s)
         self._end(items)
         self._decisions.step(self._now_s, changed)
         places = [self._in_metres(item.camid, xy) for item, (xy, _) in zip(items, ground, strict=True)]
@@ -171,6 +177,7 @@ class OnlineFuser:
         self._travel.follow(len(cameras), given)
         self._evidence.follow(self._overlaps)
         self._candidates.follow(self._overlaps, len(cameras))
+        self._looks.follow(_overlapping(self._overlaps, len(cameras)))
         self._resolver.follow(self._overlaps)
         self._lowest_px = np.pad(self._lowest_px, (0, len(cameras) - len(self._lowest_px)))
 
@@ -286,68 +293,6 @@ class OnlineFuser:
             slots += np.split(seen, np.cumsum(num)[:-1])
         return slots
 
-    def _learn(self, item: EmbeddedFrame, company: Company) -> list[int]:
-        """Clips of an item improve tracklets, identities and the calibration -> identities that have changed."""
-        store = self._store
-        rows = [store.slot_of(item.camid, track_id) for track_id in item.embeddings.track_id.tolist()]
-        known = np.array([row >= 0 for row in rows], np.bool_)
-        if not known.any():
-            return []
-        slots = np.array(rows, np.int64)[known]
-        vector, quality = item.embeddings.vector[known], item.embeddings.quality[known]
-        fits = ~self._slipped(slots, vector, quality)
-        if not fits.all():
-            company.look_again(slots)
-        if not fits.any():
-            return []
-        slots, vector, quality = slots[fits], vector[fits], quality[fits]
-        again = store.num_clips[slots] > 0
-        alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
-        self._calibration.same.update(alike, float(again.sum()))
-        store.add_vectors(slots, vector, quality, item.time_s)
-        company.look_again(slots)
-        for slot in sorted(set(slots.tolist())):
-            self._learn_different(slot, company)
-        changed = []
-        for row, slot in enumerate(slots.tolist()):
-            gid = int(store.global_id[slot])
-            if gid:
-                self._gallery.add(gid, item.camid, vector[row] * quality[row], float(quality[row]))
-                changed.append(gid)
-        return changed
-
-    def _slipped(self, slots: Int64, vector: Float32, quality: Float32) -> BoolMask:
-        """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits.
-
-        If it was not seen since its last clip, nothing is left to split off, and the clip is of no use.
-        """
-        store = self._store
-        alike = np.einsum("kd,kd->k", vector, store.vectors(slots)).astype(np.float64)
-        slipped = self._calibration.log_odds(alike, across=False) <= self._config.slip_log_odds
-        slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
-        for row in np.flatnonzero(slipped & (store.last_s[slots] > store.clip_s[slots])).tolist():
-            if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
-                self._changes.slip(int(slots[row]), vector[row], float(quality[row]))
-        return slipped
-
-    def _learn_different(self, slot: int, company: Company) -> None:
-        """People seen at this moment in the same camera, or certainly elsewhere, are others."""
-        store = self._store
-        camid = int(store.camid[slot])
-        others, cosine = company.of(slot)
-        if not len(others):
-            return
-        there = store.camid[others]
-        within = there == camid
-        apart = ~within
-        if self._overlaps:
-            apart &= [(camid, other) not in self._overlaps for other in there.tolist()]
-        if self._floor.active:
-            odds_s, _, seen_s = self._floor.pairs(np.array([slot]), others)
-            apart |= ~within & (self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks)
-        self._calibration.different_within.update(cosine[within], 1.0)
-        self._calibration.different_across.update(cosine[apart], 1.0)
-
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
     ) -> list[FusedFrame]:
@@ -382,4 +327,12 @@ def _both_calibrated(cameras: Sequence[GroundCamera | None], overlaps: frozenset
     table = np.zeros((len(cameras), len(cameras)), np.bool_)
     for a, b in overlaps:
         table[a, b] = cameras[a] is not None and cameras[b] is not None
+    return table
+
+
+def _overlapping(overlaps: frozenset[tuple[int, int]], num_cameras: int) -> BoolMask:
+    """(C, C) which cameras look at one place."""
+    table = np.zeros((num_cameras, num_cameras), np.bool_)
+    for a, b in overlaps:
+        table[a, b] = True
     return table
