@@ -156,7 +156,7 @@ class Evidence:
         row, col = np.nonzero(candidates)
         at = np.full(candidates.shape, -1, np.int64)
         at[row, col] = np.arange(len(row))
-        rows = self._book.rows(global_ids.tolist())
+        rows = self._book.rows(global_ids)
         looks, similarity, across = self._appearance(parties, global_ids, at, len(row))
         held = self._held(global_ids)
         floor, ground_m = self._on_floor(parties, held, row, col, len(global_ids))
@@ -214,9 +214,8 @@ class Evidence:
 
         0 and NaN where there are none.
         """
-        ids: list[int] = global_ids.tolist()
-        vector, camid, owner = self._gallery.exemplars(ids)
-        mixed = self._calibration.coherent(self._gallery.coherence(ids))
+        vector, camid, owner, coherence = self._gallery.coherent_exemplars(global_ids)
+        mixed = self._calibration.coherent(coherence)
         places = at[parties.owner[:, None], owner]
         one, other = np.nonzero(places >= 0)
         pair = places[one, other]

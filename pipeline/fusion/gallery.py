@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import faiss
 import numpy as np
 
+from pipeline.fusion.number_table import NumberTable
 from pipeline.fusion.vector_index import VectorIndex, grow
 from pipeline.types import BoolMask, Float32, Float64, Int64
 
 _FIRST_ROWS = 64
-_PAGE = 256  # identities whose rows are kept together
 _MOST_GROWTH = 4096  # rows added at once, until that is less than a 64th of all
 _EXACT_ROWS = 2048
 
@@ -33,7 +33,7 @@ class Gallery:
         self.dim = dim
         self.num_exemplars = num_exemplars
         self._exact_rows = exact_rows
-        self._rows = _RowsOf(num_exemplars)
+        self._rows = NumberTable(num_exemplars)  # of each identity
         self._num_vectors = 0
         self._free: list[int] = []
         self._vector: Float32 = np.zeros((_FIRST_ROWS, dim), np.float32)
@@ -49,7 +49,7 @@ class Gallery:
         return len(self._rows)
 
     def __contains__(self, global_id: int) -> bool:
-        return bool(self._rows.of(global_id))
+        return bool(self._rows_of(global_id))
 
     @property
     def num_vectors(self) -> int:
@@ -63,7 +63,7 @@ class Gallery:
         weight = float(np.linalg.norm(vector_sum)) if weight is None else weight
         if not np.any(vector_sum):
             return
-        rows = self._rows.of(global_id)
+        rows = self._rows_of(global_id)
         for row in rows:
             if self._camid[row] == camid:
                 break
@@ -71,7 +71,7 @@ class Gallery:
             if len(rows) < self.num_exemplars:
                 row = self._open()
                 self._global_id[row], self._camid[row] = global_id, camid
-                self._rows.append(global_id, row)
+                self._rows.put(global_id, len(rows), row)
                 self._weight[row] = weight
                 self._set(row, vector_sum)
                 return
@@ -81,7 +81,9 @@ class Gallery:
 
     def remove(self, global_id: int) -> None:
         """Forget an identity; without effect if it has no exemplar."""
-        for row in self._rows.pop(global_id):
+        rows = self._rows_of(global_id)
+        self._rows.drop(global_id)
+        for row in rows:
             self._global_id[row], self._camid[row] = 0, -1
             self._vector[row] = 0
             self._free.append(row)
@@ -90,7 +92,7 @@ class Gallery:
 
     def merge(self, kept_id: int, gone_id: int) -> None:
         """All exemplars of `gone_id` become those of `kept_id`."""
-        rows = self._rows.of(gone_id)
+        rows = self._rows_of(gone_id)
         length, weight = self._length[rows], self._weight[rows].tolist()
         sums = self._vector[rows] * length[:, None].astype(np.float32)
         camids = self._camid[rows].tolist()
@@ -98,19 +100,20 @@ class Gallery:
         for camid, vector_sum, total in zip(camids, sums, weight, strict=True):
             self.add(kept_id, camid, vector_sum, total)
 
-    def exemplars(self, global_ids: Sequence[int]) -> tuple[Float32, Int64, Int64]:
+    def exemplars(self, global_ids: Sequence[int] | Int64) -> tuple[Float32, Int64, Int64]:
         """-> vector (E, D) of unit norm, camid (E,), owner (E,): the place of its identity in `global_ids`."""
-        rows, owner = self._rows.of_all(global_ids)
+        rows, owner = self._rows_of_all(global_ids)
         return self._vector[rows], self._camid[rows], owner
 
-    def coherence(self, global_ids: Sequence[int]) -> Float64:
-        """(E,) how much alike the clips of each exemplar are: the length of their mean, 1 if all are equal.
+    def coherent_exemplars(self, global_ids: Sequence[int] | Int64) -> tuple[Float32, Int64, Int64, Float64]:
+        """As `exemplars`, and (E,) how much alike the clips of each are: the length of their mean, 1 if all are equal.
 
         Times the cosine of an exemplar it is the mean cosine of its clips. Who mixes many people resembles everybody by
         the direction, and nobody by the clips.
         """
-        rows, _ = self._rows.of_all(global_ids)
-        return np.minimum(self._length[rows] / np.maximum(self._weight[rows], 1e-12), 1.0)
+        rows, owner = self._rows_of_all(global_ids)
+        coherence = np.minimum(self._length[rows] / np.maximum(self._weight[rows], 1e-12), 1.0)
+        return self._vector[rows], self._camid[rows], owner, coherence
 
     def search(self, vectors: Float32, num_neighbours: int) -> tuple[Int64, Float32]:
         """The nearest identities of each vector (Q, D) -> global_id (Q, K), similarity (Q, K), best first.
@@ -152,6 +155,15 @@ class Gallery:
         )
         return places, similarity
 
+    def _rows_of(self, global_id: int) -> list[int]:
+        return [row for row in self._rows.get(global_id).tolist() if row >= 0]
+
+    def _rows_of_all(self, global_ids: Sequence[int] | Int64) -> tuple[Int64, Int64]:
+        """-> rows (E,), owner (E,): the place of their identity in `global_ids`."""
+        table = self._rows.of_all(np.asarray(global_ids, np.int64))
+        owner, column = np.nonzero(table >= 0)
+        return table[owner, column], owner
+
     def _set(self, row: int, vector_sum: Float32) -> None:
         length = float(np.linalg.norm(vector_sum))
         self._length[row] = length
@@ -180,68 +192,3 @@ def _first_places(near: Int64) -> BoolMask:
     first = np.empty(near.shape, np.bool_)
     np.put_along_axis(first, order, new, axis=1)
     return first
-
-
-class _RowsOf:
-    """The rows of each identity, in pages of consecutive numbers: they rise by one, and go in about that order."""
-
-    def __init__(self, num_exemplars: int) -> None:
-        self._page_of: dict[int, int] = {}
-        self._free: list[int] = []
-        self._rows: Int64 = np.full((_PAGE, num_exemplars), -1, np.int64)
-        self._num_pages = 0
-        self._used: dict[int, int] = {}  # identities by page
-        self._num_identities = 0
-
-    def __len__(self) -> int:
-        return self._num_identities
-
-    def of(self, global_id: int) -> list[int]:
-        page = self._page_of.get(global_id // _PAGE, -1)
-        if page < 0:
-            return []
-        return [row for row in self._rows[page * _PAGE + global_id % _PAGE].tolist() if row >= 0]
-
-    def of_all(self, global_ids: Sequence[int]) -> tuple[Int64, Int64]:
-        """-> rows (E,), owner (E,): the place of their identity in `global_ids`."""
-        pages = self._page_of
-        known = [(place, gid) for place, gid in enumerate(global_ids) if gid // _PAGE in pages]
-        places = np.array([place for place, _ in known], np.int64)
-        table = self._rows[[pages[gid // _PAGE] * _PAGE + gid % _PAGE for _, gid in known]] if known else self._rows[:0]
-        mine, column = np.nonzero(table >= 0)
-        return table[mine, column], places[mine]
-
-    def append(self, global_id: int, row: int) -> None:
-        number, at = divmod(global_id, _PAGE)
-        if number not in self._page_of:
-            self._page_of[number] = self._open()
-            self._used[number] = 0
-        own = self._rows[self._page_of[number] * _PAGE + at]
-        place = int((own >= 0).sum())
-        own[place] = row
-        if not place:
-            self._used[number] += 1
-            self._num_identities += 1
-
-    def pop(self, global_id: int) -> list[int]:
-        """Forget an identity -> its rows."""
-        rows = self.of(global_id)
-        if rows:
-            number, at = divmod(global_id, _PAGE)
-            self._rows[self._page_of[number] * _PAGE + at] = -1
-            self._num_identities -= 1
-            self._used[number] -= 1
-            if not self._used[number]:
-                del self._used[number]
-                self._free.append(self._page_of.pop(number))
-        return rows
-
-    def _open(self) -> int:
-        if self._free:
-            return self._free.pop()
-        size = len(self._rows)
-        if self._num_pages * _PAGE == size:
-            grow(self._rows, size + _PAGE * max(1, size // _PAGE // 64))
-            self._rows[size:] = -1
-        self._num_pages += 1
-        return self._num_pages - 1
