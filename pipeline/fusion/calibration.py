@@ -36,13 +36,16 @@ class RunningNormal:
 
     def update(self, samples: Float64, weight: float) -> None:
         """Take in samples (N,) that together weigh `weight`; newer ones count more, so that the prior fades soon."""
-        if not len(samples):
+        num = len(samples)
+        if not num:
             return
-        near = np.clip(samples, self.mean - _FAR * self.std, self.mean + _FAR * self.std)
+        reach = _FAR * self.std
+        near = np.minimum(np.maximum(samples, self.mean - reach), self.mean + reach)
         share = min(2 * weight / (self._weight + weight), 1.0)
-        shift = float(near.mean()) - self.mean
+        shift = float(np.add.reduce(near)) / num - self.mean
         self.mean += share * shift
-        spread = float(((near - self.mean) ** 2).mean())
+        away = near - self.mean
+        spread = float(np.add.reduce(away * away)) / num
         self._var += share * (spread - self._var)
         self._weight = min(self._weight + weight, _MAX_WEIGHT)
 
@@ -105,9 +108,11 @@ def normal_log_odds(
     """
     least, usual = min(different[0], same[0]), max(different[0], same[0])
 
+    above = np.maximum(np.asarray(value, np.float64), least)
+
     def density(mean: float, std: float, highest: float) -> Float64:
-        clipped = np.clip(np.asarray(value, np.float64), least, highest)
-        bell = np.exp(-0.5 * ((clipped - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+        off = (np.minimum(above, highest) - mean) / std
+        bell = np.exp(-0.5 * (off * off)) / (std * math.sqrt(2 * math.pi))
         return np.asarray((1 - outlier_share) * bell + outlier_share * 0.5, np.float64)
 
     return np.asarray(np.log(density(*same, usual) / density(*different, max(most, usual))), np.float64)

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from pipeline.fusion.compiled import behind, bits, compile_as, compiled, dot, encode, sink, sort_heap, turned
+from pipeline.fusion.compiled import behind, bits, compile_as, compiled, dot, encode, product, sink, sort_heap, turned
 
 _WIDER = 16  # so many times as many rows as wanted are compared in full
 _LANES = 64  # differences compared with a limit at once
@@ -231,3 +231,17 @@ def nearest(query, turn, cells, num_cells, origins, sizes, apart, places):  # ty
 def work_room(count: int, num_rows: int, cell_rows: int) -> int:
     """Columns of the tables that `nearest` works in."""
     return min(8 * _WIDER * count, num_rows) + cell_rows
+
+
+@compile_as("f4[:,::1](f4[:,::1], f4[:,::1], i8[:,::1])")
+def cosines(query, vectors, rows):  # type: ignore[no-untyped-def]
+    """(Q, K) products of each query (Q, D) with its rows (Q, K) of `vectors`; -inf where a row is -1."""
+    found = np.full(rows.shape, -np.inf, np.float32)
+    for q in range(len(rows)):
+        for n in range(rows.shape[1]):
+            if n + 2 < rows.shape[1]:
+                for at in range(0, vectors.shape[1], _LINE // 4):
+                    _fetch(vectors, max(rows[q, n + 2], 0) * vectors.shape[1] + at)
+            if rows[q, n] >= 0:
+                found[q, n] = product(vectors[rows[q, n]], query[q])
+    return found

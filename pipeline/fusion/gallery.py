@@ -6,6 +6,7 @@ and 1 ms for 10,000. Beyond that a `VectorIndex` names the rows to compare exact
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import faiss
@@ -61,12 +62,12 @@ class Gallery:
         weight: the sum of their weights; by default the length of `vector_sum`, as if they were all alike.
         """
         weight = float(np.linalg.norm(vector_sum)) if weight is None else weight
-        if not np.any(vector_sum):
+        if not vector_sum.any():
             return
         rows = self._rows_of(global_id)
-        for row in rows:
-            if self._camid[row] == camid:
-                break
+        own = self._camid[rows].tolist() if rows else []
+        if camid in own:
+            row = rows[own.index(camid)]
         else:
             if len(rows) < self.num_exemplars:
                 row = self._open()
@@ -144,8 +145,7 @@ class Gallery:
         """The nearest `count` rows of each query (Q, D), and their cosines, best first; -1 where there are fewer."""
         if self._num_rows > self._exact_rows and self._index.usable:
             rows = np.sort(self._index.nearest(queries, count)[0], axis=1)
-            found = np.einsum("qrd,qd->qr", self._vector[rows], queries)
-            found[rows < 0] = -np.inf
+            found = self._index.cosines(queries, self._vector, rows)
             order = np.argsort(-found, axis=1, kind="stable")
             return np.take_along_axis(rows, order, axis=1), np.take_along_axis(found, order, axis=1)
         # Few queries at a time are what comes; threads that wait for each other cost more than they bring.
@@ -165,10 +165,11 @@ class Gallery:
         return table[owner, column], owner
 
     def _set(self, row: int, vector_sum: Float32) -> None:
-        length = float(np.linalg.norm(vector_sum))
+        length = math.sqrt(float(vector_sum @ vector_sum))
         self._length[row] = length
-        self._vector[row] = vector_sum / max(length, 1e-12)
-        self._index.put(row, self._vector[row])
+        vector = self._vector[row]
+        np.divide(vector_sum, max(length, 1e-12), out=vector)
+        self._index.put(row, vector)
 
     def _open(self) -> int:
         self._num_vectors += 1

@@ -138,8 +138,8 @@ class Looks:
     def _others(
         self, own: Int64, turn: Int64, vectors: Float32, since_s: float
     ) -> dict[int, list[tuple[Float64, Float64]]]:
-        """Of tracklets (N,), ascending, that look like `vectors` (N, D) after their turn: by turn, for each of them, the
-        cosines of those in view by then that are certainly others, in the same camera and in another one."""
+        """Of tracklets (N,), ascending, that look like `vectors` (N, D) after their turn: by turn, for each of them
+        the cosines of those in view by then that are certainly others, in the same camera and in another one."""
         store, camid = self._store, self._store.camid
         about = store.slots()
         about = about[store.last_s[about] >= since_s]

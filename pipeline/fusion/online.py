@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ from pipeline.types import (
     Int64,
 )
 
+_NOBODY = GlobalTracks.empty()
 _BORDER = 0.01  # share of the picture that counts as its lower border
 _CUT_FEET = 4.0  # by this factor feet at that border are less certain
 
@@ -241,7 +243,7 @@ class OnlineFuser:
 
     def _in_metres(self, camid: int, ground_xy: Float64) -> Float64:
         """What is written: places of calibrated cameras only, learned floors differ from run to run."""
-        return ground_xy if self._cameras[camid] is not None else np.full_like(ground_xy, np.nan)
+        return ground_xy if self._cameras[camid] is not None else _unknown(len(ground_xy))[0]
 
     def _on_ground(self, item: EmbeddedFrame) -> tuple[Float64, Float64]:
         """Where the tracks of an item stand: (N, 2) metres and the standard deviation (N,); NaN if unknown.
@@ -252,7 +254,7 @@ class OnlineFuser:
         camera = self._cameras[item.camid] or self.learned_floor.camera(item.camid)
         count = len(item.tracks)
         if camera is None or not count:
-            return np.full((count, 2), np.nan), np.full(count, np.nan)
+            return _unknown(count)
         boxes = item.tracks.xyxy.astype(np.float64)
         feet = foot_point(boxes)
         error_px = np.maximum(self._config.foot_sigma * (boxes[:, 3] - boxes[:, 1]), 1.0)
@@ -296,11 +298,18 @@ class OnlineFuser:
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
     ) -> list[FusedFrame]:
-        events = self._take_events()
-        frames = []
-        for place, (item, own, ground_xy) in enumerate(zip(items, slots, ground, strict=True)):
-            global_id = self._store.global_id[own]
-            known = global_id > 0
+        events = tuple(self._take_events())
+        every = np.concatenate(slots)
+        global_id, confidence = self._store.global_id[every], self._store.confidence[every].astype(np.float32)
+        num_known = np.concatenate((np.zeros(1, np.int64), np.cumsum(global_id > 0))).tolist()
+        frames, start = [], 0
+        for item, ground_xy in zip(items, ground, strict=True):
+            stop = start + len(item.tracks)
+            here: slice | Int64 = slice(start, stop)
+            tracks = item.tracks
+            if num_known[stop] - num_known[start] < stop - start:
+                known = np.flatnonzero(global_id[start:stop])
+                tracks, here = tracks[known], known + start
             frames.append(
                 FusedFrame(
                     camid=item.camid,
@@ -308,18 +317,24 @@ class OnlineFuser:
                     time_s=item.time_s,
                     tracks=item.tracks,
                     ground_xy=ground_xy,
-                    global_tracks=GlobalTracks(
-                        item.tracks.track_id[known],
-                        global_id[known],
-                        item.tracks.xyxy[known],
-                        self._store.confidence[own[known]].astype(np.float32),
-                    ),
-                    events=() if place else tuple(events),
+                    global_tracks=GlobalTracks(tracks.track_id, global_id[here], tracks.xyxy, confidence[here])
+                    if len(tracks)
+                    else _NOBODY,
+                    events=events,
                     preview=item.preview,
                     preview_scale=item.preview_scale,
                 )
             )
+            start, events = stop, ()
         return frames
+
+
+@lru_cache(maxsize=64)
+def _unknown(count: int) -> tuple[Float64, Float64]:
+    """Places nobody knows: (N, 2) and (N,) NaN, to be read only."""
+    nowhere, unsure = np.full((count, 2), np.nan), np.full(count, np.nan)
+    nowhere.flags.writeable = unsure.flags.writeable = False
+    return nowhere, unsure
 
 
 def _both_calibrated(cameras: Sequence[GroundCamera | None], overlaps: frozenset[tuple[int, int]]) -> BoolMask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -67,11 +68,11 @@ class Scores:
         """(R, C)"""
         return self._at >= 0
 
-    def told(self, row: int) -> tuple[Int64, Pairs]:
-        """Whom a party was compared with: columns (N,), and the evidence (N,)."""
-        cols = np.flatnonzero(self._at[row] >= 0)
-        places = self._at[row, cols]
-        return cols, Pairs(**{column.name: getattr(self._pairs, column.name)[places] for column in fields(Pairs)})
+    def told(self, row: int, names: Sequence[str]) -> list[Any]:
+        """What came out of the comparisons of a party (N,): columns of `Pairs`, in the order of the identities."""
+        places = self._at[row]
+        places = places[places >= 0]
+        return [getattr(self._pairs, name)[places] for name in names]
 
     def evidence(self, row: int, col: int) -> dict[str, Any]:
         """What an event says of one comparison."""

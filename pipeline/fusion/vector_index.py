@@ -102,7 +102,7 @@ class VectorIndex:
             place = self._fresh_place()
             self._cells[2][place] = row
             self._place_of[row] = place
-        kernels.enter(np.array(vector, np.float32), self._turn, self._cells, place, self._origins)
+        kernels.enter(np.ascontiguousarray(vector, np.float32), self._turn, self._cells, place, self._origins)
 
     def drop(self, row: int) -> None:
         """Forget a row; without effect if it is not here."""
@@ -142,6 +142,12 @@ class VectorIndex:
             (self._budget, 2 * self._budget, count),  # cells are not all equally full
             *self._scratch,
         )
+        return found
+
+    def cosines(self, queries: Float32, vectors: Float32, rows: Int64) -> Float32:
+        """queries (Q, D), rows (Q, K) -> (Q, K) products with those rows of `vectors` (N, D), -inf where one is -1."""
+        assert self._search is not None
+        found: Float32 = self._search.cosines(queries, vectors, rows)
         return found
 
     def __getstate__(self) -> dict[str, object]:

@@ -145,4 +145,6 @@ def test_exemplar_of_many_people_is_less_coherent_than_one_of_a_single_person() 
     assert one == pytest.approx(1.0, abs=1e-6)
     assert two == pytest.approx(np.linalg.norm(people.sum(axis=0)) / 2, abs=1e-6) and two < 0.9
     gallery.merge(1, 2)
-    assert gallery.coherent_exemplars([1])[3][0] == pytest.approx(np.linalg.norm(2 * people[0] + people[1]) / 3, abs=1e-6)
+    assert gallery.coherent_exemplars([1])[3][0] == pytest.approx(
+        np.linalg.norm(2 * people[0] + people[1]) / 3, abs=1e-6
+    )
