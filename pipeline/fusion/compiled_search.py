@@ -245,3 +245,15 @@ def cosines(query, vectors, rows):  # type: ignore[no-untyped-def]
             if rows[q, n] >= 0:
                 found[q, n] = product(vectors[rows[q, n]], query[q])
     return found
+
+
+@compile_as("f4[::1](f4[:,::1], i8[::1], f4[:,::1], i8[::1])")
+def pair_cosines(ones, one, others, other):  # type: ignore[no-untyped-def]
+    """(N,) products of the rows `one` of a table and the rows `other` of another one."""
+    found = np.empty(len(one), np.float32)
+    for n in range(len(one)):
+        if n + _AHEAD < len(one):
+            for at in range(0, others.shape[1], _LINE // 4):
+                _fetch(others, other[n + _AHEAD] * others.shape[1] + at)
+        found[n] = product(ones[one[n]], others[other[n]])
+    return found

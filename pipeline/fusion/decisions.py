@@ -139,7 +139,9 @@ class Decisions:
         wait &= ~self._store.ended[slots[rows]] & ~old
         allowed = np.where(pending | (wait | old)[:, None], -np.inf, log_odds)
         most, linked = allowed.max(axis=1).tolist(), []
-        for place, col in zip(*(side.tolist() for side in assign(-allowed, 0.0)), strict=True):
+        likely = np.flatnonzero((allowed >= 0).any(axis=0))
+        places, chosen = assign(-allowed[:, likely], 0.0)
+        for place, col in zip(places.tolist(), likely[chosen].tolist(), strict=True):
             if allowed[place, col] < most[place]:
                 continue
             possible = allowed[place]

@@ -157,7 +157,7 @@ class Evidence:
         at = np.full(candidates.shape, -1, np.int64)
         at[row, col] = np.arange(len(row))
         rows = self._book.rows(global_ids)
-        looks, similarity, across = self._appearance(parties, global_ids, at, len(row))
+        looks, similarity, across = self._appearance(parties, global_ids, row, col)
         held = self._held(global_ids)
         floor, ground_m = self._on_floor(parties, held, row, col, len(global_ids))
         gap_s = self._gaps(parties, rows[col], row)
@@ -208,26 +208,24 @@ class Evidence:
         return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s, self._config.handover_s)
 
     def _appearance(
-        self, parties: Parties, global_ids: Int64, at: Int64, num_pairs: int
+        self, parties: Parties, global_ids: Int64, row: Int64, col: Int64
     ) -> tuple[Float64, Float64, Float64]:
         """-> log-odds (P,), the mean over all pairs of exemplars; cosine (P,), and that of different cameras alone.
 
-        0 and NaN where there are none.
+        0 and NaN where there are none. Who mixes many people resembles everybody by the direction of an exemplar, and
+        nobody by its clips: the cosine times the coherence is the mean cosine of those.
         """
-        vector, camid, owner, coherence = self._gallery.coherent_exemplars(global_ids)
-        mixed = self._calibration.coherent(coherence)
-        places = at[parties.owner[:, None], owner]
-        one, other = np.nonzero(places >= 0)
-        pair = places[one, other]
-        cosine = (parties.vector @ vector.T)[one, other] * mixed[other]
-        here = parties.camid[one] == camid[other]
-        odds = self._calibration.log_odds(cosine, across=True)
-        odds[here] = self._calibration.log_odds(cosine[here], across=False)
+        num_pairs = len(row)
+        seen = self._gallery.likeness(parties.vector, parties.owner, (row, col), global_ids)
+        pair, cosine = seen.pair, seen.cosine * self._calibration.coherent(seen.coherence)
+        away = np.flatnonzero(parties.camid[seen.one] != seen.camid)
+        odds = self._calibration.log_odds(cosine, across=False)
+        odds[away] = self._calibration.log_odds(cosine[away], across=True)
         number = np.bincount(pair, minlength=num_pairs)
-        apart = np.bincount(pair[~here], minlength=num_pairs)
+        apart = np.bincount(pair[away], minlength=num_pairs)
         with np.errstate(invalid="ignore"):
             similarity = np.bincount(pair, cosine, num_pairs) / number
-            across = np.bincount(pair[~here], cosine[~here], num_pairs) / apart
+            across = np.bincount(pair[away], cosine[away], num_pairs) / apart
         return np.bincount(pair, odds, num_pairs) / np.maximum(number, 1), similarity, across
 
     def _held(self, global_ids: Int64) -> tuple[Int64, Int64]:

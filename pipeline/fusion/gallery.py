@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
@@ -19,6 +20,17 @@ from pipeline.types import BoolMask, Float32, Float64, Int64
 _FIRST_ROWS = 64
 _MOST_GROWTH = 4096  # rows added at once, until that is less than a 64th of all
 _EXACT_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """What came out of comparisons of vectors with exemplars (N,)."""
+
+    pair: Int64  # for which of the pairs that were asked for, ascending
+    one: Int64  # row of the vector
+    camid: Int64  # of the exemplar
+    cosine: Float32
+    coherence: Float64  # how much alike the clips of the exemplar are: length of their mean, 1 if all are equal
 
 
 class Gallery:
@@ -106,15 +118,24 @@ class Gallery:
         rows, owner = self._rows_of_all(global_ids)
         return self._vector[rows], self._camid[rows], owner
 
-    def coherent_exemplars(self, global_ids: Sequence[int] | Int64) -> tuple[Float32, Int64, Int64, Float64]:
-        """As `exemplars`, and (E,) how much alike the clips of each are: the length of their mean, 1 if all are equal.
+    def likeness(
+        self, vectors: Float32, owner: Int64, pairs: tuple[Int64, Int64], global_ids: Sequence[int] | Int64
+    ) -> Likeness:
+        """How much vectors (E, D) resemble exemplars of identities. owner (E,): whose a vector is, ascending.
 
-        Times the cosine of an exemplar it is the mean cosine of its clips. Who mixes many people resembles everybody by
-        the direction, and nobody by the clips.
+        pairs: row and column (P,): the owner of vectors and the place of the identity in `global_ids` to be compared.
         """
-        rows, owner = self._rows_of_all(global_ids)
-        coherence = np.minimum(self._length[rows] / np.maximum(self._weight[rows], 1e-12), 1.0)
-        return self._vector[rows], self._camid[rows], owner, coherence
+        rows, of_identity = self._rows_of_all(global_ids)
+        start, stop = (np.searchsorted(owner, pairs[0], side=side) for side in ("left", "right"))
+        first, last = (np.searchsorted(of_identity, pairs[1], side=side) for side in ("left", "right"))
+        num, each = (stop - start) * (last - first), last - first
+        pair = np.repeat(np.arange(len(num)), num)
+        turn = np.arange(len(pair)) - np.repeat(np.cumsum(num) - num, num)
+        one = start[pair] + turn // each[pair]
+        other = rows[first[pair] + turn % each[pair]]
+        coherence = np.minimum(self._length[other] / np.maximum(self._weight[other], 1e-12), 1.0)
+        cosine = self._index.pair_cosines(vectors, one, self._vector, other)
+        return Likeness(pair, one, self._camid[other], cosine, coherence)
 
     def search(self, vectors: Float32, num_neighbours: int) -> tuple[Int64, Float32]:
         """The nearest identities of each vector (Q, D) -> global_id (Q, K), similarity (Q, K), best first.

@@ -81,18 +81,18 @@ class Scores:
 
     def ranking(self, row: int, col: int) -> tuple[float, int, float]:
         """-> posterior of a choice (-1: somebody new), runner-up (0: none), by how much log-odds it was better."""
-        log_odds = self.log_odds[row]
+        cols = np.flatnonzero(self.log_odds[row] > -np.inf)
+        log_odds = self.log_odds[row, cols]
         chances, none = posterior(log_odds)
-        rivals = log_odds.copy()
+        place = int(np.searchsorted(cols, col))
+        own = float(log_odds[place]) if col >= 0 else 0.0
+        chance = float(chances[place]) if col >= 0 else none
         if col >= 0:
-            rivals[col] = -np.inf
-        second = int(rivals.argmax()) if len(rivals) else -1
-        if second < 0 or not math.isfinite(rivals[second]):
-            return (float(chances[col]), 0, float(log_odds[col])) if col >= 0 else (none, 0, math.nan)
-        other = int(self.global_ids[second])
-        if col < 0:
-            return none, other, -float(rivals[second])
-        return float(chances[col]), other, float(log_odds[col] - rivals[second])
+            cols, log_odds = np.delete(cols, place), np.delete(log_odds, place)
+        if not len(cols):
+            return chance, 0, own if col >= 0 else math.nan
+        second = int(log_odds.argmax())
+        return chance, int(self.global_ids[cols[second]]), own - float(log_odds[second])
 
     def replace(self, newer: Scores) -> None:
         """Take over all comparisons with the identities of `newer`; those that are not here are the highest ids."""
@@ -116,6 +116,8 @@ class Scores:
         self.log_odds[:, cols], self.pending[:, cols] = newer.log_odds, newer.pending
 
     def _write(self, at: Int64) -> None:
-        known = at >= 0
-        self.log_odds[known] = self._pairs.log_odds[at[known]]
-        self.pending[known] = self._pairs.pending[at[known]]
+        flat = at.ravel()
+        known = np.flatnonzero(flat >= 0)
+        places = flat[known]
+        self.log_odds.reshape(-1)[known] = self._pairs.log_odds[places]
+        self.pending.reshape(-1)[known] = self._pairs.pending[places]

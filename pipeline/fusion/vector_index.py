@@ -150,6 +150,13 @@ class VectorIndex:
         found: Float32 = self._search.cosines(queries, vectors, rows)
         return found
 
+    def pair_cosines(self, ones: Float32, one: Int64, others: Float32, other: Int64) -> Float32:
+        """(N,) products of the rows `one` (N,) of a table and the rows `other` (N,) of another one."""
+        if self._search is None:
+            return np.asarray(np.einsum("nd,nd->n", ones[one], others[other]), np.float32)
+        found: Float32 = self._search.pair_cosines(np.ascontiguousarray(ones), one, others, other)
+        return found
+
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_scratch": _no_scratch()}
 
