@@ -156,8 +156,9 @@ class Decisions:
         log_odds, across, left_at, gap_s = scores.told(row, ("log_odds", "across", "left_at", "gap_s"))
         chances = posterior(log_odds)[0]
         self._threshold.see(float(chances.max(initial=0.0)))
-        for place in np.flatnonzero((chances >= _WORTH_BELIEVING) & np.isfinite(across)).tolist():
-            self._evidence.linked(float(across[place]), float(chances[place]))
+        for place in (chances >= _WORTH_BELIEVING).nonzero()[0].tolist():
+            if math.isfinite(across[place]):
+                self._evidence.linked(float(across[place]), float(chances[place]))
         told = left_at >= 0
         if told.any():
             self._travel.learn(left_at[told], goal, gap_s[told], chances[told])

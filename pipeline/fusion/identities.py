@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,9 +157,14 @@ class IdentityBook:
 
     def prune(self, before_s: float) -> None:
         """Forget tracklets that ended before `before_s`; nothing that is still to be decided can meet them."""
+        over: dict[int, Member] = {}
         while self._to_prune and self._to_prune[0][0] < before_s:
             _, number, global_id, member = heapq.heappop(self._to_prune)
             members = self._members.get(global_id, ())
+            if len(members) == 1 and members[0] is member and not member.open and member.last_s < before_s:
+                over[global_id] = member
+                del self._members[global_id]
+                continue
             if not any(m is member for m in members):
                 continue
             if member.open or member.last_s >= before_s:
@@ -169,11 +174,18 @@ class IdentityBook:
             if member.last_s > self.exit_s[row]:
                 self.exit_zone[row], self.exit_s[row] = member.exit_zone, member.last_s
             self._touched.add(global_id)
-            rest = [m for m in members if m is not member]
-            if rest:
-                self._members[global_id] = rest
-            else:
-                del self._members[global_id]
+            self._members[global_id] = [m for m in members if m is not member]
+        if over:
+            self._forget_all(over)
+
+    def _forget_all(self, over: Mapping[int, Member]) -> None:
+        """These identities have lost their last tracklets, by global_id."""
+        rows = self._row_of.of_all(np.array(list(over), np.int64))[:, 0]
+        last_s = np.array([member.last_s for member in over.values()])
+        zone = np.array([member.exit_zone for member in over.values()], np.int64)
+        latest = last_s > self.exit_s[rows]
+        self.exit_zone[rows[latest]], self.exit_s[rows[latest]] = zone[latest], last_s[latest]
+        self.in_view[rows], self.live_slot[rows], self.left_zone[rows] = False, -1, self.exit_zone[rows]
 
     def unseen_since(self, before_s: float, limit: int | None = None) -> list[int]:
         """Ids that nobody in view wears and that were last seen before `before_s`, the longest unseen first.

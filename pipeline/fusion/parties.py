@@ -81,15 +81,15 @@ class Scores:
 
     def ranking(self, row: int, col: int) -> tuple[float, int, float]:
         """-> posterior of a choice (-1: somebody new), runner-up (0: none), by how much log-odds it was better."""
-        cols = np.flatnonzero(self.log_odds[row] > -np.inf)
+        cols = (self.log_odds[row] > -np.inf).nonzero()[0]
         log_odds = self.log_odds[row, cols]
-        chances, none = posterior(log_odds)
-        place = int(np.searchsorted(cols, col))
-        own = float(log_odds[place]) if col >= 0 else 0.0
-        chance = float(chances[place]) if col >= 0 else none
+        chances, chance = posterior(log_odds)
+        own = 0.0
         if col >= 0:
-            cols, log_odds = np.delete(cols, place), np.delete(log_odds, place)
-        if not len(cols):
+            place = int(cols.searchsorted(col))
+            own, chance = float(log_odds[place]), float(chances[place])
+            log_odds[place] = -np.inf
+        if len(cols) == (col >= 0):
             return chance, 0, own if col >= 0 else math.nan
         second = int(log_odds.argmax())
         return chance, int(self.global_ids[cols[second]]), own - float(log_odds[second])

@@ -41,7 +41,6 @@ class LinkThreshold:
         self._value = math.nan
 
     def _lowest(self) -> float:
-        links = np.cumsum(self._count)
-        wrong = np.cumsum(self._count * self._doubt)
-        allowed = np.flatnonzero(wrong <= self._rate * links)
+        links, wrong = self._count.cumsum(), (self._count * self._doubt).cumsum()
+        allowed = (wrong <= self._rate * links).nonzero()[0]
         return max(_LEAST, (_BINS - 1 - int(allowed[-1])) / _BINS) if len(allowed) else 1.0
