@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -21,12 +21,14 @@ _NEVER = 2**15 - 1  # more than any sketches differ by
 _LINE = 64  # bytes that come from the memory at once
 _AHEAD = 6  # rows whose codes are on the way from the memory
 
+_intrinsic: Any = intrinsic
 
-@intrinsic
-def _mask_below(_: Any, table: Any, start: Any, limit: Any) -> Any:
+
+@_intrinsic
+def _mask_below(_, table, start, limit):  # type: ignore[no-untyped-def]
     """table (N,) int16 -> a word whose bit k says whether table[start + k] < limit, for k up to 63."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         array = context.make_array(signature.args[0])(context, builder, args[0])
         lanes, places = (ir.VectorType(ir.IntType(width), _LANES) for width in (16, 32))
         nothing = ir.Constant(lanes, ir.Undefined)
@@ -38,11 +40,11 @@ def _mask_below(_: Any, table: Any, start: Any, limit: Any) -> Any:
     return types.uint64(table, types.int64, types.int16), generate
 
 
-@intrinsic
-def _fetch(_: Any, table: Any, place: Any) -> Any:
+@_intrinsic
+def _fetch(_, table, place):  # type: ignore[no-untyped-def]
     """Let the memory bring what lies at a place of a table, counted through all its axes. Changes nothing but time."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         array = context.make_array(signature.args[0])(context, builder, args[0])
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])

@@ -53,7 +53,7 @@ class NumberTable:
             return np.full((len(numbers), self._rows.shape[1]), -1, np.int64)
         wanted = numbers // _PAGE
         place = np.minimum(np.searchsorted(pages, wanted), len(pages) - 1)
-        rows = self._rows[page_at[place] * _PAGE + numbers % _PAGE]
+        rows: Int64 = self._rows[page_at[place] * _PAGE + numbers % _PAGE]
         rows[pages[place] != wanted] = -1
         return rows
 

@@ -73,6 +73,8 @@ class VectorIndex:
             np.full(1, -np.inf, np.float32),  # minus half its squared length, -inf: not in use
         )
         self._scratch = _no_scratch()
+        self._kernels: ModuleType | None
+        self._search: ModuleType | None
         self._kernels, self._search = _kernels()
 
     @property
