@@ -169,3 +169,13 @@ def test_vectors_are_compared_with_all_exemplars_of_the_identities_they_are_pair
     assert list(zip(seen.pair.tolist(), seen.one.tolist(), seen.camid.tolist(), strict=True)) == true
     at = [np.flatnonzero((camid == c) & (of_identity == col[pair]))[0] for pair, _, c in true]
     assert np.abs(seen.cosine - (vectors[seen.one] * table[at]).sum(axis=1)).max() < 1e-6
+
+
+def test_likeness_is_the_same_without_compiled_code() -> None:
+    gallery, people = Gallery(16, num_exemplars=2), unit(np.random.default_rng(3), 5)
+    for gid in (1, 2, 3):
+        gallery.add(gid, gid, people[gid])
+    asked = people[:2], np.array([0, 1]), (np.array([0, 1, 1]), np.array([2, 0, 1])), [1, 2, 3]
+    compiled = gallery.likeness(*asked)
+    gallery._index._search = None
+    assert np.abs(gallery.likeness(*asked).cosine - compiled.cosine).max() < 1e-6
