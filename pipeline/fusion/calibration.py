@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.kernels import kernels
 from pipeline.types import Float32, Float64
 
 _MAX_WEIGHT = 1000.0  # older samples fade from here on
@@ -36,16 +37,17 @@ class RunningNormal:
 
     def update(self, samples: Float64, weight: float) -> None:
         """Take in samples (N,) that together weigh `weight`; newer ones count more, so that the prior fades soon."""
-        num = len(samples)
-        if not num:
+        if not len(samples):
             return
         reach = _FAR * self.std
-        near = np.minimum(np.maximum(samples, self.mean - reach), self.mean + reach)
         share = min(2 * weight / (self._weight + weight), 1.0)
-        shift = float(np.add.reduce(near)) / num - self.mean
-        self.mean += share * shift
-        away = near - self.mean
-        spread = float(np.add.reduce(away * away)) / num
+        loops = kernels("compiled_counts")
+        if loops is not None:
+            self.mean, spread = loops.moments(np.ascontiguousarray(samples, np.float64), self.mean, reach, share)
+        else:
+            near = np.clip(samples, self.mean - reach, self.mean + reach)
+            self.mean += share * (float(near.mean()) - self.mean)
+            spread = float(((near - self.mean) ** 2).mean())
         self._var += share * (spread - self._var)
         self._weight = min(self._weight + weight, _MAX_WEIGHT)
 

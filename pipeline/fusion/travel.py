@@ -22,6 +22,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.fusion.kernels import kernels
 from pipeline.fusion.zones import NUM_ZONES
 from pipeline.types import BoolMask, Float64, Int64
 
@@ -86,6 +87,13 @@ class TransitCounts:
             return
         keys = (from_place * self._num_places + to_place).tolist()
         own = [self._row[key] if key in self._row else self._open(key) for key in keys]
+        loops = kernels("compiled_counts")
+        if loops is not None:
+            transits = np.array((own, from_place, _bin(travel_s)), np.int64)
+            loops.add_transits(
+                self._count, self._total, self._stale, self.departures, transits, np.array(weight), self._keep
+            )
+            return
         rows, faded = np.array(own, np.int64), np.array(sorted(set(own)), np.int64)
         keep = self._keep**weight
         fade = np.ones(len(self._count))

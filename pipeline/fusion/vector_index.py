@@ -9,32 +9,17 @@ than it may look at, it looks at all.
 
 from __future__ import annotations
 
-import logging
 from functools import cache
-from types import ModuleType
 
 import numpy as np
 
+from pipeline.fusion.kernels import kernels
 from pipeline.types import AnyArray, Float32, Int64
-
-logger = logging.getLogger(__name__)
 
 _GROWTH = 64  # a table grows by this part of itself: what it does not need yet stays small
 _MIN_BITS = 256  # of a sketch
 _NEIGHBOURS = 12  # cells around a parted one whose rows are looked at again
 _TOGETHER = 32  # queries that are answered in one go
-
-
-@cache
-def _kernels() -> tuple[ModuleType, ModuleType] | tuple[None, None]:
-    """The compiled loops that keep cells and search them, made on a machine's first run; None, with a word in the log,
-    where numba does not work."""
-    try:
-        from pipeline.fusion import compiled, compiled_search
-    except (ImportError, RuntimeError) as error:  # numba raises RuntimeError where no folder takes its cache
-        logger.info("galleries are searched without numba, slowly from 10,000 vectors on: %s", error)
-        return None, None
-    return compiled, compiled_search
 
 
 class VectorIndex:
@@ -73,9 +58,7 @@ class VectorIndex:
             np.full(1, -np.inf, np.float32),  # minus half its squared length, -inf: not in use
         )
         self._scratch = _no_scratch()
-        self._kernels: ModuleType | None
-        self._search: ModuleType | None
-        self._kernels, self._search = _kernels()
+        self._kernels, self._search = kernels("compiled"), kernels("compiled_search")
 
     @property
     def usable(self) -> bool:
@@ -87,8 +70,8 @@ class VectorIndex:
 
     def put(self, row: int, vector: Float32) -> None:
         """A new row, or the new vector (D,) of one that is here."""
-        kernels = self._kernels
-        if kernels is None:
+        loops = self._kernels
+        if loops is None:
             return
         if row >= len(self._place_of):
             old = len(self._place_of)
@@ -104,7 +87,7 @@ class VectorIndex:
             place = self._fresh_place()
             self._cells[2][place] = row
             self._place_of[row] = place
-        kernels.enter(np.ascontiguousarray(vector, np.float32), self._turn, self._cells, place, self._origins)
+        loops.enter(np.ascontiguousarray(vector, np.float32), self._turn, self._cells, place, self._origins)
 
     def drop(self, row: int) -> None:
         """Forget a row; without effect if it is not here."""
@@ -188,10 +171,10 @@ class VectorIndex:
 
     def _settle(self, place: int) -> None:
         """Copy the row at a place into the nearest cell."""
-        kernels = self._kernels
-        assert kernels is not None
+        loops = self._kernels
+        assert loops is not None
         cells = self._cells
-        (cell,) = kernels.best_cells(cells[0][place], cells[1][place], cells, self._num_cells, 1).tolist()
+        (cell,) = loops.best_cells(cells[0][place], cells[1][place], cells, self._num_cells, 1).tolist()
         if cell < 0:
             cell = self._open()
             cells[6][cell], cells[7][cell], cells[8][cell] = cells[0][place], cells[1][place], 0.0
@@ -201,21 +184,21 @@ class VectorIndex:
             return
         target = cell * self._cell_rows + int(cells[4][cell])
         cells[4][cell] += 1
-        kernels.move(cells, self._place_of, place, target, self._origins)
+        loops.move(cells, self._place_of, place, target, self._origins)
 
     def _part(self, cell: int) -> None:
         """Make two of a full cell."""
-        kernels = self._kernels
-        assert kernels is not None
+        loops = self._kernels
+        assert loops is not None
         free, cells = self._open(), self._cells
-        kernels.halve(cells, self._place_of, cell, free, self._origins)
+        loops.halve(cells, self._place_of, cell, free, self._origins)
         around = [
-            kernels.best_cells(cells[6][half], cells[7][half], cells, self._num_cells, _NEIGHBOURS)
+            loops.best_cells(cells[6][half], cells[7][half], cells, self._num_cells, _NEIGHBOURS)
             for half in (cell, free)
         ]
         near = np.unique(np.concatenate(around))
         near = near[near >= 0]
-        kernels.rehome(cells, self._place_of, near, self._origins)
+        loops.rehome(cells, self._place_of, near, self._origins)
         for empty in near[cells[4][near] == 0].tolist():
             self._give_up(empty)
 
