@@ -50,7 +50,7 @@ def test_clips_of_a_tick_teach_what_they_teach_one_item_after_the_other(seed: in
     )
     num_splits = 0
     for items in ticks(seed):
-        frames = [[f for f in fuser.step(items)] for fuser in (together, singly)]
+        frames = [fuser.step(items) for fuser in (together, singly)]
         kinds = [[(e.kind, e.global_id, e.track_id, e.other_id) for f in own for e in f.events] for own in frames]
         assert kinds[0] == kinds[1]
         num_splits += sum(kind == "split" for kind, *_ in kinds[0])
