@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.kernels import kernels
 from pipeline.types import Float32, Float64
 
 _MAX_WEIGHT = 1000.0  # older samples fade from here on
@@ -38,11 +39,15 @@ class RunningNormal:
         """Take in samples (N,) that together weigh `weight`; newer ones count more, so that the prior fades soon."""
         if not len(samples):
             return
-        near = np.clip(samples, self.mean - _FAR * self.std, self.mean + _FAR * self.std)
+        reach = _FAR * self.std
         share = min(2 * weight / (self._weight + weight), 1.0)
-        shift = float(near.mean()) - self.mean
-        self.mean += share * shift
-        spread = float(((near - self.mean) ** 2).mean())
+        loops = kernels("compiled_counts")
+        if loops is not None:
+            self.mean, spread = loops.moments(np.ascontiguousarray(samples, np.float64), self.mean, reach, share)
+        else:
+            near = np.clip(samples, self.mean - reach, self.mean + reach)
+            self.mean += share * (float(near.mean()) - self.mean)
+            spread = float(((near - self.mean) ** 2).mean())
         self._var += share * (spread - self._var)
         self._weight = min(self._weight + weight, _MAX_WEIGHT)
 
@@ -105,9 +110,11 @@ def normal_log_odds(
     """
     least, usual = min(different[0], same[0]), max(different[0], same[0])
 
+    above = np.maximum(np.asarray(value, np.float64), least)
+
     def density(mean: float, std: float, highest: float) -> Float64:
-        clipped = np.clip(np.asarray(value, np.float64), least, highest)
-        bell = np.exp(-0.5 * ((clipped - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+        off = (np.minimum(above, highest) - mean) / std
+        bell = np.exp(-0.5 * (off * off)) / (std * math.sqrt(2 * math.pi))
         return np.asarray((1 - outlier_share) * bell + outlier_share * 0.5, np.float64)
 
     return np.asarray(np.log(density(*same, usual) / density(*different, max(most, usual))), np.float64)

@@ -87,7 +87,7 @@ class Candidates:
         worn = self._store.global_id[slots]
         about = self._about(parties, slots)
         ids = np.unique(np.concatenate((near, worn[about.any(axis=0)])))
-        ids = ids[self._book.rows(ids.tolist()) >= 0]
+        ids = ids[self._book.rows(ids) >= 0]
         return ids, self._table(len(parties), ids, (row, near), (about, worn))
 
     def again(self, parties: Parties, global_ids: Sequence[int], before: BoolMask) -> BoolMask:

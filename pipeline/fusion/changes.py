@@ -74,8 +74,11 @@ class Changes:
 
     def forget(self, slots: Int64) -> None:
         """These tracklets leave the store."""
+        if self._archive is None:
+            self._keep(slots)
         for slot in slots.tolist():
-            self._keep(slot)
+            if self._archive is not None:  # which asks who else is there
+                self._keep(np.array([slot]))
             self.member_of.pop(slot).slot = -1
             self._book.touch(int(self._store.global_id[slot]))
             self._floor.clear(slot)
@@ -223,7 +226,7 @@ class Changes:
 
     def _restart(self, slot: int, until_s: float) -> None:
         """The tracklet belongs to its identity until then, and to nobody yet from the next moment on."""
-        self._keep(slot, until_s)
+        self._keep(np.array([slot]), until_s)
         member = self.member_of[slot]
         member.last_s, member.open, member.slot, member.exit_zone = until_s, False, -1, -1
         self._book.touch(int(self._store.global_id[slot]))
@@ -243,15 +246,14 @@ class Changes:
 
     def keep_rest(self) -> None:
         """All that is left goes where tracklets go that are over."""
-        for slot in self._store.slots().tolist():
-            self._keep(slot)
+        self._keep(self._store.slots())
 
-    def _keep(self, slot: int, until_s: float | None = None) -> None:
-        if self._archive is None and self._record is None:
+    def _keep(self, slots: Int64, until_s: float | None = None) -> None:
+        if (self._archive is None and self._record is None) or not len(slots):
             return
-        at = np.array([slot])
-        zones = int(self._evidence.zones(at, entry=True)[0]), int(self._evidence.zones(at, entry=False)[0])
+        zones = np.stack([self._evidence.zones(slots, entry=entry) for entry in (True, False)], axis=1)
         if self._archive is not None:
-            self._archive.keep(self._store, self._floor, slot, zones, until_s)
+            for slot, (entry, leave) in zip(slots.tolist(), zones.tolist(), strict=True):
+                self._archive.keep(self._store, self._floor, slot, (entry, leave), until_s)
         if self._record is not None:
-            self._record.keep(self._store, slot, zones, until_s)
+            self._record.keep(self._store, slots, zones, until_s)

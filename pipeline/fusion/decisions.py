@@ -138,10 +138,14 @@ class Decisions:
         wait = pending[every, best] & (log_odds[every, best] > 0)
         wait &= ~self._store.ended[slots[rows]] & ~old
         allowed = np.where(pending | (wait | old)[:, None], -np.inf, log_odds)
-        linked = []
-        for place, col in zip(*(side.tolist() for side in assign(-allowed, 0.0)), strict=True):
-            chance = float(posterior(allowed[place])[0][col])
-            if allowed[place, col] >= allowed[place].max() and chance >= self._threshold.value:
+        most, linked = allowed.max(axis=1).tolist(), []
+        likely = np.flatnonzero((allowed >= 0).any(axis=0))
+        places, chosen = assign(-allowed[:, likely], 0.0)
+        for place, col in zip(places.tolist(), likely[chosen].tolist(), strict=True):
+            if allowed[place, col] < most[place]:
+                continue
+            possible = allowed[place]
+            if float(posterior(possible[possible > -np.inf])[0].max()) >= self._threshold.value:
                 linked.append((int(rows[place]), col))
         return linked, rows[wait].tolist()
 
@@ -149,15 +153,17 @@ class Decisions:
         """What the decision on a tracklet teaches of travel times: who it may be counts as probable as that is."""
         goal = int(parties.entry_zone[row])
         self._travel.arrive(goal)
-        cols, pairs = scores.told(row)
-        chances = posterior(scores.log_odds[row])[0][cols]
+        wanted = "log_odds", "across", "across_mixed", "left_at", "gap_s"
+        log_odds, across, across_mixed, left_at, gap_s = scores.told(row, wanted)
+        chances = posterior(log_odds)[0]
         self._threshold.see(float(chances.max(initial=0.0)))
-        for place in np.flatnonzero((chances >= _WORTH_BELIEVING) & np.isfinite(pairs.across)).tolist():
-            looks = float(pairs.across[place]), float(pairs.across_mixed[place])
-            self._evidence.linked(*looks, float(chances[place]))
-        told = pairs.left_at >= 0
+        for place in (chances >= _WORTH_BELIEVING).nonzero()[0].tolist():
+            if math.isfinite(across[place]):
+                looks = float(across[place]), float(across_mixed[place])
+                self._evidence.linked(*looks, float(chances[place]))
+        told = left_at >= 0
         if told.any():
-            self._travel.learn(pairs.left_at[told], goal, pairs.gap_s[told], chances[told])
+            self._travel.learn(left_at[told], goal, gap_s[told], chances[told])
 
     def _due(self) -> list[int]:
         """Identities of the store that are to be reviewed: all where they are few.

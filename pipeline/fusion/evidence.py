@@ -166,8 +166,8 @@ class Evidence:
         row, col = np.nonzero(candidates)
         at = np.full(candidates.shape, -1, np.int64)
         at[row, col] = np.arange(len(row))
-        rows = self._book.rows(global_ids.tolist())
-        looks, similarity, across, mixed = self._appearance(parties, global_ids, at, len(row))
+        rows = self._book.rows(global_ids)
+        looks, similarity, across, mixed = self._appearance(parties, global_ids, row, col)
         held = self._held(global_ids)
         floor, ground_m = self._on_floor(parties, held, row, col, len(global_ids))
         gap_s = self._gaps(parties, rows[col], row)
@@ -218,34 +218,34 @@ class Evidence:
         return cannot_be_one(one, other, self._overlaps, self._config.simultaneous_s, self._config.handover_s)
 
     def _appearance(
-        self, parties: Parties, global_ids: Int64, at: Int64, num_pairs: int
+        self, parties: Parties, global_ids: Int64, row: Int64, col: Int64
     ) -> tuple[Float64, Float64, Float64, Float64]:
         """-> log-odds (P,), the mean over all pairs of exemplars; cosine (P,), and that of different cameras alone, as
         it is and mixed with k-reciprocal similarity.
 
-        0 and NaN where there are none.
+        0 and NaN where there are none. Who mixes many people resembles everybody by the direction of an exemplar, and
+        nobody by its clips: the cosine times the coherence is the mean cosine of those.
         """
-        ids: list[int] = global_ids.tolist()
-        vector, camid, owner = self._gallery.exemplars(ids)
-        mixed = self._calibration.coherent(self._gallery.coherence(ids))
-        places = at[parties.owner[:, None], owner]
-        one, other = np.nonzero(places >= 0)
-        pair = places[one, other]
-        cosine = (parties.vector @ vector.T)[one, other] * mixed[other]
-        here = parties.camid[one] == camid[other]
-        odds = self._calibration.log_odds(cosine, across=True)
-        odds[here] = self._calibration.log_odds(cosine[here], across=False)
-        across_mixed = np.full(num_pairs, np.nan)
+        num_pairs = len(row)
+        seen = self._gallery.likeness(parties.vector, parties.owner, (row, col), global_ids)
+        pair, cosine = seen.pair, seen.cosine * self._calibration.coherent(seen.coherence)
+        away = np.flatnonzero(parties.camid[seen.one] != seen.camid)
+        odds = self._calibration.log_odds(cosine, across=False)
+        odds[away] = self._calibration.log_odds(cosine[away], across=True)
         number = np.bincount(pair, minlength=num_pairs)
-        apart = np.bincount(pair[~here], minlength=num_pairs)
+        apart = np.bincount(pair[away], minlength=num_pairs)
+        across_mixed = np.full(num_pairs, np.nan)
         if self._reranking.active:
-            items = self._reranking.of_identities(ids)
-            tables = self._reranking.between((parties.item, parties.item_owner), items, (at.shape[0], at.shape[1]))
-            mixed = self._reranked(odds, cosine, here, tuple(t[parties.owner[one], owner[other]] for t in tables))
-            across_mixed[apart > 0] = (np.bincount(pair[~here], mixed[~here], num_pairs)[apart > 0]) / apart[apart > 0]
+            items = self._reranking.of_identities(global_ids.tolist())
+            tables = self._reranking.between((parties.item, parties.item_owner), items, (len(parties), len(global_ids)))
+            here = np.ones(len(pair), np.bool_)
+            here[away] = False
+            similar = tuple(table[parties.owner[seen.one], col[pair]] for table in tables)
+            mixed = self._reranked(odds, cosine, here, similar)
+            across_mixed[apart > 0] = np.bincount(pair[away], mixed[away], num_pairs)[apart > 0] / apart[apart > 0]
         with np.errstate(invalid="ignore"):
             similarity = np.bincount(pair, cosine, num_pairs) / number
-            across = np.bincount(pair[~here], cosine[~here], num_pairs) / apart
+            across = np.bincount(pair[away], cosine[away], num_pairs) / apart
         return np.bincount(pair, odds, num_pairs) / np.maximum(number, 1), similarity, across, across_mixed
 
     def _reranked(self, odds: Float64, cosine: Float64, here: BoolMask, similar: tuple[Float64, ...]) -> Float64:

@@ -6,18 +6,31 @@ and 1 ms for 10,000. Beyond that a `VectorIndex` names the rows to compare exact
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
 
+from pipeline.fusion.number_table import NumberTable
 from pipeline.fusion.vector_index import VectorIndex, grow
 from pipeline.types import BoolMask, Float32, Float64, Int64
 
 _FIRST_ROWS = 64
-_PAGE = 256  # identities whose rows are kept together
 _MOST_GROWTH = 4096  # rows added at once, until that is less than a 64th of all
 _EXACT_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """What came out of comparisons of vectors with exemplars (N,)."""
+
+    pair: Int64  # for which of the pairs that were asked for, ascending
+    one: Int64  # row of the vector
+    camid: Int64  # of the exemplar
+    cosine: Float32
+    coherence: Float64  # how much alike the clips of the exemplar are: length of their mean, 1 if all are equal
 
 
 class Gallery:
@@ -33,7 +46,7 @@ class Gallery:
         self.dim = dim
         self.num_exemplars = num_exemplars
         self._exact_rows = exact_rows
-        self._rows = _RowsOf(num_exemplars)
+        self._rows = NumberTable(num_exemplars)  # of each identity
         self._num_vectors = 0
         self._free: list[int] = []
         self._vector: Float32 = np.zeros((_FIRST_ROWS, dim), np.float32)
@@ -49,7 +62,7 @@ class Gallery:
         return len(self._rows)
 
     def __contains__(self, global_id: int) -> bool:
-        return bool(self._rows.of(global_id))
+        return bool(self._rows_of(global_id))
 
     @property
     def num_vectors(self) -> int:
@@ -61,17 +74,17 @@ class Gallery:
         weight: the sum of their weights; by default the length of `vector_sum`, as if they were all alike.
         """
         weight = float(np.linalg.norm(vector_sum)) if weight is None else weight
-        if not np.any(vector_sum):
+        if not vector_sum.any():
             return
-        rows = self._rows.of(global_id)
-        for row in rows:
-            if self._camid[row] == camid:
-                break
+        rows = self._rows_of(global_id)
+        own = self._camid[rows].tolist() if rows else []
+        if camid in own:
+            row = rows[own.index(camid)]
         else:
             if len(rows) < self.num_exemplars:
                 row = self._open()
                 self._global_id[row], self._camid[row] = global_id, camid
-                self._rows.append(global_id, row)
+                self._rows.put(global_id, len(rows), row)
                 self._weight[row] = weight
                 self._set(row, vector_sum)
                 return
@@ -81,7 +94,9 @@ class Gallery:
 
     def remove(self, global_id: int) -> None:
         """Forget an identity; without effect if it has no exemplar."""
-        for row in self._rows.pop(global_id):
+        rows = self._rows_of(global_id)
+        self._rows.drop(global_id)
+        for row in rows:
             self._global_id[row], self._camid[row] = 0, -1
             self._vector[row] = 0
             self._free.append(row)
@@ -90,7 +105,7 @@ class Gallery:
 
     def merge(self, kept_id: int, gone_id: int) -> None:
         """All exemplars of `gone_id` become those of `kept_id`."""
-        rows = self._rows.of(gone_id)
+        rows = self._rows_of(gone_id)
         length, weight = self._length[rows], self._weight[rows].tolist()
         sums = self._vector[rows] * length[:, None].astype(np.float32)
         camids = self._camid[rows].tolist()
@@ -98,19 +113,29 @@ class Gallery:
         for camid, vector_sum, total in zip(camids, sums, weight, strict=True):
             self.add(kept_id, camid, vector_sum, total)
 
-    def exemplars(self, global_ids: Sequence[int]) -> tuple[Float32, Int64, Int64]:
+    def exemplars(self, global_ids: Sequence[int] | Int64) -> tuple[Float32, Int64, Int64]:
         """-> vector (E, D) of unit norm, camid (E,), owner (E,): the place of its identity in `global_ids`."""
-        rows, owner = self._rows.of_all(global_ids)
+        rows, owner = self._rows_of_all(global_ids)
         return self._vector[rows], self._camid[rows], owner
 
-    def coherence(self, global_ids: Sequence[int]) -> Float64:
-        """(E,) how much alike the clips of each exemplar are: the length of their mean, 1 if all are equal.
+    def likeness(
+        self, vectors: Float32, owner: Int64, pairs: tuple[Int64, Int64], global_ids: Sequence[int] | Int64
+    ) -> Likeness:
+        """How much vectors (E, D) resemble exemplars of identities. owner (E,): whose a vector is, ascending.
 
-        Times the cosine of an exemplar it is the mean cosine of its clips. Who mixes many people resembles everybody by
-        the direction, and nobody by the clips.
+        pairs: row and column (P,): the owner of vectors and the place of the identity in `global_ids` to be compared.
         """
-        rows, _ = self._rows.of_all(global_ids)
-        return np.minimum(self._length[rows] / np.maximum(self._weight[rows], 1e-12), 1.0)
+        rows, of_identity = self._rows_of_all(global_ids)
+        start, stop = (np.searchsorted(owner, pairs[0], side=side) for side in ("left", "right"))
+        first, last = (np.searchsorted(of_identity, pairs[1], side=side) for side in ("left", "right"))
+        num, each = (stop - start) * (last - first), last - first
+        pair = np.repeat(np.arange(len(num)), num)
+        turn = np.arange(len(pair)) - np.repeat(np.cumsum(num) - num, num)
+        one = start[pair] + turn // each[pair]
+        other = rows[first[pair] + turn % each[pair]]
+        coherence = np.minimum(self._length[other] / np.maximum(self._weight[other], 1e-12), 1.0)
+        cosine = self._index.pair_cosines(vectors, one, self._vector, other)
+        return Likeness(pair, one, self._camid[other], cosine, coherence)
 
     def search(self, vectors: Float32, num_neighbours: int) -> tuple[Int64, Float32]:
         """The nearest identities of each vector (Q, D) -> global_id (Q, K), similarity (Q, K), best first.
@@ -141,8 +166,7 @@ class Gallery:
         """The nearest `count` rows of each query (Q, D), and their cosines, best first; -1 where there are fewer."""
         if self._num_rows > self._exact_rows and self._index.usable:
             rows = np.sort(self._index.nearest(queries, count)[0], axis=1)
-            found = np.einsum("qrd,qd->qr", self._vector[rows], queries)
-            found[rows < 0] = -np.inf
+            found = self._index.cosines(queries, self._vector, rows)
             order = np.argsort(-found, axis=1, kind="stable")
             return np.take_along_axis(rows, order, axis=1), np.take_along_axis(found, order, axis=1)
         # Few queries at a time are what comes; threads that wait for each other cost more than they bring.
@@ -152,11 +176,21 @@ class Gallery:
         )
         return places, similarity
 
+    def _rows_of(self, global_id: int) -> list[int]:
+        return [row for row in self._rows.get(global_id).tolist() if row >= 0]
+
+    def _rows_of_all(self, global_ids: Sequence[int] | Int64) -> tuple[Int64, Int64]:
+        """-> rows (E,), owner (E,): the place of their identity in `global_ids`."""
+        table = self._rows.of_all(np.asarray(global_ids, np.int64))
+        owner, column = np.nonzero(table >= 0)
+        return table[owner, column], owner
+
     def _set(self, row: int, vector_sum: Float32) -> None:
-        length = float(np.linalg.norm(vector_sum))
+        length = math.sqrt(float(vector_sum @ vector_sum))
         self._length[row] = length
-        self._vector[row] = vector_sum / max(length, 1e-12)
-        self._index.put(row, self._vector[row])
+        vector = self._vector[row]
+        np.divide(vector_sum, max(length, 1e-12), out=vector)
+        self._index.put(row, vector)
 
     def _open(self) -> int:
         self._num_vectors += 1
@@ -180,68 +214,3 @@ def _first_places(near: Int64) -> BoolMask:
     first = np.empty(near.shape, np.bool_)
     np.put_along_axis(first, order, new, axis=1)
     return first
-
-
-class _RowsOf:
-    """The rows of each identity, in pages of consecutive numbers: they rise by one, and go in about that order."""
-
-    def __init__(self, num_exemplars: int) -> None:
-        self._page_of: dict[int, int] = {}
-        self._free: list[int] = []
-        self._rows: Int64 = np.full((_PAGE, num_exemplars), -1, np.int64)
-        self._num_pages = 0
-        self._used: dict[int, int] = {}  # identities by page
-        self._num_identities = 0
-
-    def __len__(self) -> int:
-        return self._num_identities
-
-    def of(self, global_id: int) -> list[int]:
-        page = self._page_of.get(global_id // _PAGE, -1)
-        if page < 0:
-            return []
-        return [row for row in self._rows[page * _PAGE + global_id % _PAGE].tolist() if row >= 0]
-
-    def of_all(self, global_ids: Sequence[int]) -> tuple[Int64, Int64]:
-        """-> rows (E,), owner (E,): the place of their identity in `global_ids`."""
-        pages = self._page_of
-        known = [(place, gid) for place, gid in enumerate(global_ids) if gid // _PAGE in pages]
-        places = np.array([place for place, _ in known], np.int64)
-        table = self._rows[[pages[gid // _PAGE] * _PAGE + gid % _PAGE for _, gid in known]] if known else self._rows[:0]
-        mine, column = np.nonzero(table >= 0)
-        return table[mine, column], places[mine]
-
-    def append(self, global_id: int, row: int) -> None:
-        number, at = divmod(global_id, _PAGE)
-        if number not in self._page_of:
-            self._page_of[number] = self._open()
-            self._used[number] = 0
-        own = self._rows[self._page_of[number] * _PAGE + at]
-        place = int((own >= 0).sum())
-        own[place] = row
-        if not place:
-            self._used[number] += 1
-            self._num_identities += 1
-
-    def pop(self, global_id: int) -> list[int]:
-        """Forget an identity -> its rows."""
-        rows = self.of(global_id)
-        if rows:
-            number, at = divmod(global_id, _PAGE)
-            self._rows[self._page_of[number] * _PAGE + at] = -1
-            self._num_identities -= 1
-            self._used[number] -= 1
-            if not self._used[number]:
-                del self._used[number]
-                self._free.append(self._page_of.pop(number))
-        return rows
-
-    def _open(self) -> int:
-        if self._free:
-            return self._free.pop()
-        size = len(self._rows)
-        if self._num_pages * _PAGE == size:
-            grow(self._rows, size + _PAGE * max(1, size // _PAGE // 64))
-            self._rows[size:] = -1
-        self._num_pages += 1
-        return self._num_pages - 1

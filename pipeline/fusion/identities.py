@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.fusion.constraints import Presence
+from pipeline.fusion.number_table import NumberTable
 from pipeline.fusion.vector_index import grow
 from pipeline.types import BoolMask, Float64, Int64
 
@@ -53,7 +54,7 @@ class IdentityBook:
 
     def __init__(self) -> None:
         self._next_id = 1
-        self._row_of: dict[int, int] = {}
+        self._row_of = NumberTable(1)  # by global_id
         self._free: list[int] = []
         self._num_rows = 0  # rows from here on were never used
         self._members: dict[int, list[Member]] = {}  # by global_id
@@ -75,24 +76,24 @@ class IdentityBook:
         return len(self._row_of)
 
     def __contains__(self, global_id: int) -> bool:
-        return global_id in self._row_of
+        return self.row(global_id) >= 0
 
     def members(self, global_id: int) -> Sequence[Member]:
         """Its tracklets, in the order in which they joined, but for those that have been forgotten."""
         return self._members.get(global_id, ())
 
-    def rows(self, global_ids: Iterable[int]) -> Int64:
+    def rows(self, global_ids: Sequence[int] | Int64) -> Int64:
         """(N,) the row of each identity, -1 where it is not open; all columns are right from then on."""
         for gid in sorted(self._touched):
-            if gid in self._row_of:
-                self._sum_up(self._row_of[gid], self._members.get(gid, ()))
+            row = self.row(gid)
+            if row >= 0:
+                self._sum_up(row, self._members.get(gid, ()))
         self._touched.clear()
-        get = self._row_of.get
-        return np.array([get(gid, -1) for gid in global_ids], np.int64)
+        return self._row_of.of_all(np.asarray(global_ids, np.int64))[:, 0]
 
     def row(self, global_id: int) -> int:
-        """Where `first_s` and `last_s` of an open identity are."""
-        return self._row_of[global_id]
+        """Where `first_s` and `last_s` of an identity are, -1 where it is not open."""
+        return int(self._row_of.get(global_id)[0])
 
     def touch(self, global_id: int) -> None:
         """A tracklet of this identity has changed."""
@@ -101,7 +102,7 @@ class IdentityBook:
     def see(self, global_id: int, member: Member, time_s: float) -> None:
         """A tracklet of an identity is in view."""
         member.last_s = time_s
-        row = self._row_of[global_id]
+        row = self.row(global_id)
         if time_s > self.last_s[row]:
             self.last_s[row] = time_s
         if self.live_slot[row] != member.slot:
@@ -115,7 +116,7 @@ class IdentityBook:
     def found(self, member: Member) -> int:
         """A new identity with its first tracklet -> its number."""
         global_id, row = self.new_number(), self._open()
-        self._row_of[global_id] = row
+        self._row_of.put(global_id, 0, row)
         self.global_id[row], self.first_s[row], self.last_s[row] = global_id, member.first_s, member.last_s
         self.entry_zone[row], self.exit_zone[row], self.exit_s[row] = member.entry_zone, -1, -math.inf
         self._members[global_id] = [member]
@@ -125,7 +126,7 @@ class IdentityBook:
         return global_id
 
     def join(self, global_id: int, member: Member) -> None:
-        row = self._row_of[global_id]
+        row = self.row(global_id)
         self._members.setdefault(global_id, []).append(member)
         self._touched.add(global_id)
         self._expect_end(member, global_id)
@@ -134,7 +135,8 @@ class IdentityBook:
         self.last_s[row] = max(self.last_s[row], member.last_s)
 
     def merge(self, kept_id: int, gone_id: int) -> None:
-        kept, gone = self._row_of[kept_id], self._row_of.pop(gone_id)
+        kept, gone = self.row(kept_id), self.row(gone_id)
+        self._row_of.drop(gone_id)
         for member in self._members.pop(gone_id, ()):
             self.join(kept_id, member)
         if self.first_s[gone] < self.first_s[kept]:
@@ -148,29 +150,42 @@ class IdentityBook:
 
     def close(self, global_id: int) -> tuple[list[Member], float]:
         """-> the tracklets that are remembered, when the identity was last seen."""
-        row = self._row_of.pop(global_id)
+        row = self.row(global_id)
+        self._row_of.drop(global_id)
         self._give_up(row)
         return self._members.pop(global_id, []), float(self.last_s[row])
 
     def prune(self, before_s: float) -> None:
         """Forget tracklets that ended before `before_s`; nothing that is still to be decided can meet them."""
+        over: dict[int, Member] = {}
         while self._to_prune and self._to_prune[0][0] < before_s:
             _, number, global_id, member = heapq.heappop(self._to_prune)
             members = self._members.get(global_id, ())
+            if len(members) == 1 and members[0] is member and not member.open and member.last_s < before_s:
+                over[global_id] = member
+                del self._members[global_id]
+                continue
             if not any(m is member for m in members):
                 continue
             if member.open or member.last_s >= before_s:
                 heapq.heappush(self._to_prune, (max(member.last_s, before_s), number, global_id, member))
                 continue
-            row = self._row_of[global_id]
+            row = self.row(global_id)
             if member.last_s > self.exit_s[row]:
                 self.exit_zone[row], self.exit_s[row] = member.exit_zone, member.last_s
             self._touched.add(global_id)
-            rest = [m for m in members if m is not member]
-            if rest:
-                self._members[global_id] = rest
-            else:
-                del self._members[global_id]
+            self._members[global_id] = [m for m in members if m is not member]
+        if over:
+            self._forget_all(over)
+
+    def _forget_all(self, over: Mapping[int, Member]) -> None:
+        """These identities have lost their last tracklets, by global_id."""
+        rows = self._row_of.of_all(np.array(list(over), np.int64))[:, 0]
+        last_s = np.array([member.last_s for member in over.values()])
+        zone = np.array([member.exit_zone for member in over.values()], np.int64)
+        latest = last_s > self.exit_s[rows]
+        self.exit_zone[rows[latest]], self.exit_s[rows[latest]] = zone[latest], last_s[latest]
+        self.in_view[rows], self.live_slot[rows], self.left_zone[rows] = False, -1, self.exit_zone[rows]
 
     def unseen_since(self, before_s: float, limit: int | None = None) -> list[int]:
         """Ids that nobody in view wears and that were last seen before `before_s`, the longest unseen first.
@@ -181,7 +196,7 @@ class IdentityBook:
         in_view: list[tuple[float, int]] = []
         while self._unseen and self._unseen[0][0] < before_s and (limit is None or len(found) < limit):
             last_s, global_id = heapq.heappop(self._unseen)
-            row = self._row_of.get(global_id, -1)
+            row = self.row(global_id)
             if row < 0:
                 continue
             if self.last_s[row] > last_s:

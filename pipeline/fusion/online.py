@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,6 @@ from pipeline.fusion.association_file import Knowledge, knowledge, write_knowled
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.candidates import Candidates
 from pipeline.fusion.changes import Changes
-from pipeline.fusion.company import Company
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.decisions import Decisions
 from pipeline.fusion.evidence import Evidence
@@ -35,6 +35,7 @@ from pipeline.fusion.fuser import last_words
 from pipeline.fusion.gallery import Gallery
 from pipeline.fusion.identities import IdentityBook
 from pipeline.fusion.learned_floor import LearnedFloor
+from pipeline.fusion.looks import Looks
 from pipeline.fusion.reranking import Reranking
 from pipeline.fusion.resolution import Resolver
 from pipeline.fusion.revision import revise
@@ -48,15 +49,14 @@ from pipeline.types import (
     BoolMask,
     EmbeddedFrame,
     Event,
-    Float32,
     Float64,
     FusedFrame,
     GlobalTracks,
     Int64,
 )
 
+_NOBODY = GlobalTracks.empty()
 _BORDER = 0.01  # share of the picture that counts as its lower border
-_SURE_CLIPS = 2  # of a tracklet that later ones may contradict: a single one may be the poor one
 _CUT_FEET = 4.0  # by this factor feet at that border are less certain
 
 
@@ -138,6 +138,16 @@ class OnlineFuser:
             changes=self._changes,
             travel=travel,
         )
+        self._looks = Looks(
+            config,
+            _overlapping(self._overlaps, len(cameras)),
+            store=self._store,
+            gallery=gallery,
+            floor=self._floor,
+            calibration=self._calibration,
+            reranking=self._reranking,
+            changes=self._changes,
+        )
         self._book = book
         self._resolver = Resolver(
             config,
@@ -159,8 +169,7 @@ class OnlineFuser:
         ground = [self._on_ground(item) for item in items]
         slots = self._observe(items, ground)
         self._floor.update(self._store, np.concatenate(slots), self._now_s)
-        company = Company(self._store, self._now_s - self._config.simultaneous_s)
-        changed = sorted({gid for item in items if len(item.embeddings) for gid in self._learn(item, company)})
+        changed = self._looks.learn(items, self._now_s - self._config.simultaneous_s)
         self._end(items)
         self._decisions.step(self._now_s, changed)
         places = [self._in_metres(item.camid, xy) for item, (xy, _) in zip(items, ground, strict=True)]
@@ -181,6 +190,7 @@ class OnlineFuser:
         self._travel.follow(len(cameras), given)
         self._evidence.follow(self._overlaps)
         self._candidates.follow(self._overlaps, len(cameras))
+        self._looks.follow(_overlapping(self._overlaps, len(cameras)))
         self._resolver.follow(self._overlaps)
         self._lowest_px = np.pad(self._lowest_px, (0, len(cameras) - len(self._lowest_px)))
 
@@ -245,7 +255,7 @@ class OnlineFuser:
 
     def _in_metres(self, camid: int, ground_xy: Float64) -> Float64:
         """What is written: places of calibrated cameras only, learned floors differ from run to run."""
-        return ground_xy if self._cameras[camid] is not None else np.full_like(ground_xy, np.nan)
+        return ground_xy if self._cameras[camid] is not None else _unknown(len(ground_xy))[0]
 
     def _on_ground(self, item: EmbeddedFrame) -> tuple[Float64, Float64]:
         """Where the tracks of an item stand: (N, 2) metres and the standard deviation (N,); NaN if unknown.
@@ -256,7 +266,7 @@ class OnlineFuser:
         camera = self._cameras[item.camid] or self.learned_floor.camera(item.camid)
         count = len(item.tracks)
         if camera is None or not count:
-            return np.full((count, 2), np.nan), np.full(count, np.nan)
+            return _unknown(count)
         boxes = item.tracks.xyxy.astype(np.float64)
         feet = foot_point(boxes)
         error_px = np.maximum(self._config.foot_sigma * (boxes[:, 3] - boxes[:, 1]), 1.0)
@@ -297,88 +307,21 @@ class OnlineFuser:
             slots += np.split(seen, np.cumsum(num)[:-1])
         return slots
 
-    def _learn(self, item: EmbeddedFrame, company: Company) -> list[int]:
-        """Clips of an item improve tracklets, identities and the calibration -> identities that have changed."""
-        store = self._store
-        rows = [store.slot_of(item.camid, track_id) for track_id in item.embeddings.track_id.tolist()]
-        known = np.array([row >= 0 for row in rows], np.bool_)
-        if not known.any():
-            return []
-        slots = np.array(rows, np.int64)[known]
-        vector, quality = item.embeddings.vector[known], item.embeddings.quality[known]
-        fits = ~self._slipped(slots, vector, quality)
-        if not fits.all():
-            company.look_again(slots)
-        if not fits.any():
-            return []
-        slots, vector, quality = slots[fits], vector[fits], quality[fits]
-        again = store.num_clips[slots] > 0
-        alike = np.einsum("kd,kd->k", vector[again], store.vectors(slots[again])).astype(np.float64)
-        self._calibration.same.update(alike, float(again.sum()))
-        if self._reranking.active:
-            for row, cosine in zip(np.flatnonzero(again).tolist(), alike.tolist(), strict=True):
-                self._reranking.learn_same(int(slots[row]), vector[row], cosine)
-        store.add_vectors(slots, vector, quality, item.time_s)
-        if self._reranking.active:
-            self._rerank(slots)
-        company.look_again(slots)
-        for slot in sorted(set(slots.tolist())):
-            self._learn_different(slot, company)
-        changed = []
-        for row, slot in enumerate(slots.tolist()):
-            gid = int(store.global_id[slot])
-            if gid:
-                self._gallery.add(gid, item.camid, vector[row] * quality[row], float(quality[row]))
-                changed.append(gid)
-        return changed
-
-    def _rerank(self, slots: Int64) -> None:
-        """These tracklets (N,) have changed their looks."""
-        slots, store = np.unique(slots), self._store
-        for slot, vector in zip(slots.tolist(), store.vectors(slots), strict=True):
-            self._reranking.put(slot, int(store.camid[slot]), int(store.global_id[slot]), vector)
-
-    def _slipped(self, slots: Int64, vector: Float32, quality: Float32) -> BoolMask:
-        """(K,) whether a clip shows another person than its tracklet did so far; that tracklet splits.
-
-        If it was not seen since its last clip, nothing is left to split off, and the clip is of no use.
-        """
-        store = self._store
-        alike = np.einsum("kd,kd->k", vector, store.vectors(slots)).astype(np.float64)
-        slipped = self._calibration.log_odds(alike, across=False) <= self._config.slip_log_odds
-        slipped &= (store.num_clips[slots] >= _SURE_CLIPS) & (store.global_id[slots] > 0)
-        for row in np.flatnonzero(slipped & (store.last_s[slots] > store.clip_s[slots])).tolist():
-            if store.num_clips[slots[row]] >= _SURE_CLIPS:  # two clips of a tracklet may come at once
-                self._changes.slip(int(slots[row]), vector[row], float(quality[row]))
-        return slipped
-
-    def _learn_different(self, slot: int, company: Company) -> None:
-        """People seen at this moment in the same camera, or certainly elsewhere, are others."""
-        store = self._store
-        camid = int(store.camid[slot])
-        others, cosine = company.of(slot)
-        if not len(others):
-            return
-        there = store.camid[others]
-        within = there == camid
-        apart = ~within
-        if self._overlaps:
-            apart &= [(camid, other) not in self._overlaps for other in there.tolist()]
-        if self._floor.active:
-            odds_s, _, seen_s = self._floor.pairs(np.array([slot]), others)
-            apart |= ~within & (self._floor.log_odds(odds_s, seen_s)[0] < -self._config.floor_max_looks)
-        self._calibration.different_within.update(cosine[within], 1.0)
-        self._calibration.different_across.update(cosine[apart], 1.0)
-        self._reranking.learn_different(slot, others, cosine, within, apart)
-
     def _frames(
         self, items: Sequence[EmbeddedFrame], slots: Sequence[Int64], ground: Sequence[Float64]
     ) -> list[FusedFrame]:
-        events = self._take_events()
-        frames = []
-        for place, (item, own, ground_xy) in enumerate(zip(items, slots, ground, strict=True)):
-            global_id = self._store.global_id[own]
-            known = global_id > 0
+        events = tuple(self._take_events())
+        every = np.concatenate(slots)
+        global_id, confidence = self._store.global_id[every], self._store.confidence[every].astype(np.float32)
+        num_known = np.concatenate((np.zeros(1, np.int64), np.cumsum(global_id > 0))).tolist()
+        frames, start = [], 0
+        for item, ground_xy in zip(items, ground, strict=True):
+            stop = start + len(item.tracks)
+            here: slice | Int64 = slice(start, stop)
+            tracks = item.tracks
+            if num_known[stop] - num_known[start] < stop - start:
+                known = np.flatnonzero(global_id[start:stop])
+                tracks, here = tracks[known], known + start
             frames.append(
                 FusedFrame(
                     camid=item.camid,
@@ -386,18 +329,24 @@ class OnlineFuser:
                     time_s=item.time_s,
                     tracks=item.tracks,
                     ground_xy=ground_xy,
-                    global_tracks=GlobalTracks(
-                        item.tracks.track_id[known],
-                        global_id[known],
-                        item.tracks.xyxy[known],
-                        self._store.confidence[own[known]].astype(np.float32),
-                    ),
-                    events=() if place else tuple(events),
+                    global_tracks=GlobalTracks(tracks.track_id, global_id[here], tracks.xyxy, confidence[here])
+                    if len(tracks)
+                    else _NOBODY,
+                    events=events,
                     preview=item.preview,
                     preview_scale=item.preview_scale,
                 )
             )
+            start, events = stop, ()
         return frames
+
+
+@lru_cache(maxsize=64)
+def _unknown(count: int) -> tuple[Float64, Float64]:
+    """Places nobody knows: (N, 2) and (N,) NaN, to be read only."""
+    nowhere, unsure = np.full((count, 2), np.nan), np.full(count, np.nan)
+    nowhere.flags.writeable = unsure.flags.writeable = False
+    return nowhere, unsure
 
 
 def _both_calibrated(cameras: Sequence[GroundCamera | None], overlaps: frozenset[tuple[int, int]]) -> BoolMask:
@@ -405,4 +354,12 @@ def _both_calibrated(cameras: Sequence[GroundCamera | None], overlaps: frozenset
     table = np.zeros((len(cameras), len(cameras)), np.bool_)
     for a, b in overlaps:
         table[a, b] = cameras[a] is not None and cameras[b] is not None
+    return table
+
+
+def _overlapping(overlaps: frozenset[tuple[int, int]], num_cameras: int) -> BoolMask:
+    """(C, C) which cameras look at one place."""
+    table = np.zeros((num_cameras, num_cameras), np.bool_)
+    for a, b in overlaps:
+        table[a, b] = True
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -70,11 +71,11 @@ class Scores:
         """(R, C)"""
         return self._at >= 0
 
-    def told(self, row: int) -> tuple[Int64, Pairs]:
-        """Whom a party was compared with: columns (N,), and the evidence (N,)."""
-        cols = np.flatnonzero(self._at[row] >= 0)
-        places = self._at[row, cols]
-        return cols, Pairs(**{column.name: getattr(self._pairs, column.name)[places] for column in fields(Pairs)})
+    def told(self, row: int, names: Sequence[str]) -> list[Any]:
+        """What came out of the comparisons of a party (N,): columns of `Pairs`, in the order of the identities."""
+        places = self._at[row]
+        places = places[places >= 0]
+        return [getattr(self._pairs, name)[places] for name in names]
 
     def evidence(self, row: int, col: int) -> dict[str, Any]:
         """What an event says of one comparison."""
@@ -83,18 +84,18 @@ class Scores:
 
     def ranking(self, row: int, col: int) -> tuple[float, int, float]:
         """-> posterior of a choice (-1: somebody new), runner-up (0: none), by how much log-odds it was better."""
-        log_odds = self.log_odds[row]
-        chances, none = posterior(log_odds)
-        rivals = log_odds.copy()
+        cols = (self.log_odds[row] > -np.inf).nonzero()[0]
+        log_odds = self.log_odds[row, cols]
+        chances, chance = posterior(log_odds)
+        own = 0.0
         if col >= 0:
-            rivals[col] = -np.inf
-        second = int(rivals.argmax()) if len(rivals) else -1
-        if second < 0 or not math.isfinite(rivals[second]):
-            return (float(chances[col]), 0, float(log_odds[col])) if col >= 0 else (none, 0, math.nan)
-        other = int(self.global_ids[second])
-        if col < 0:
-            return none, other, -float(rivals[second])
-        return float(chances[col]), other, float(log_odds[col] - rivals[second])
+            place = int(cols.searchsorted(col))
+            own, chance = float(log_odds[place]), float(chances[place])
+            log_odds[place] = -np.inf
+        if len(cols) == (col >= 0):
+            return chance, 0, own if col >= 0 else math.nan
+        second = int(log_odds.argmax())
+        return chance, int(self.global_ids[cols[second]]), own - float(log_odds[second])
 
     def replace(self, newer: Scores) -> None:
         """Take over all comparisons with the identities of `newer`; those that are not here are the highest ids."""
@@ -118,6 +119,8 @@ class Scores:
         self.log_odds[:, cols], self.pending[:, cols] = newer.log_odds, newer.pending
 
     def _write(self, at: Int64) -> None:
-        known = at >= 0
-        self.log_odds[known] = self._pairs.log_odds[at[known]]
-        self.pending[known] = self._pairs.pending[at[known]]
+        flat = at.ravel()
+        known = np.flatnonzero(flat >= 0)
+        places = flat[known]
+        self.log_odds.reshape(-1)[known] = self._pairs.log_odds[places]
+        self.pending.reshape(-1)[known] = self._pairs.pending[places]

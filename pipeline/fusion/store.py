@@ -102,8 +102,9 @@ class TrackletStore:
         self.last_s[slots] = time_s
         return slots
 
-    def add_vectors(self, slots: Int64, vector: Float32, quality: Float32, time_s: float) -> None:
-        """Clip vectors (K, D) of unit norm with their quality (K,) join their tracklets; a slot may come twice."""
+    def add_vectors(self, slots: Int64, vector: Float32, quality: Float32, time_s: float | Float64) -> None:
+        """Clip vectors (K, D) of unit norm with their quality (K,) join their tracklets at `time_s`, one for all or of
+        each; a slot may come twice."""
         self.clip_s[slots] = time_s
         np.add.at(self.vector_sum, slots, vector * quality[:, None])
         np.add.at(self.quality_sum, slots, quality)
@@ -111,9 +112,7 @@ class TrackletStore:
 
     def vectors(self, slots: Int64) -> Float32:
         """(N, D) mean vectors of unit norm, zeros for tracklets without a clip."""
-        sums = self.vector_sum[slots]
-        norm = np.linalg.norm(sums, axis=1, keepdims=True)
-        return np.asarray(sums / np.maximum(norm, 1e-12), np.float32)
+        return unit(self.vector_sum[slots])
 
     def restart(self, slot: int, time_s: float) -> None:
         """The tracklet shows somebody else from `time_s` on: its look and its entry count no more."""
@@ -160,3 +159,9 @@ class TrackletStore:
             if isinstance(column, np.ndarray):
                 setattr(self, name, np.concatenate((column, np.zeros_like(column))))
         self._free = list(range(2 * size - 1, size - 1, -1))
+
+
+def unit(vectors: Float32) -> Float32:
+    """(N, D) the same vectors with norm 1, zeros where they are none."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, 1e-12), np.float32)

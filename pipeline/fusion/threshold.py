@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pipeline.types import Float64
@@ -22,18 +24,23 @@ class LinkThreshold:
 
     def __init__(self, false_merge_rate: float) -> None:
         self._rate = false_merge_rate
-        self._count: Float64 = np.full(_BINS, _EXPECTED / _BINS)
-        self._chance: Float64 = (np.arange(_BINS) + 0.5) / _BINS
-        self.value = self._lowest()
+        self._count: Float64 = np.full(_BINS, _EXPECTED / _BINS)  # of decisions by probability, the highest first
+        self._doubt: Float64 = 1 - (np.arange(_BINS)[::-1] + 0.5) / _BINS
+        self._value = math.nan  # made anew when asked for
+
+    @property
+    def value(self) -> float:
+        if math.isnan(self._value):
+            self._value = self._lowest()
+        return self._value
 
     def see(self, probability: float) -> None:
         """The best candidate of a decision had this probability."""
         self._count *= 1 - 1 / _MEMORY
-        self._count[min(int(probability * _BINS), _BINS - 1)] += 1
-        self.value = self._lowest()
+        self._count[_BINS - 1 - min(int(probability * _BINS), _BINS - 1)] += 1
+        self._value = math.nan
 
     def _lowest(self) -> float:
-        links = np.cumsum(self._count[::-1])[::-1]
-        wrong = np.cumsum((self._count * (1 - self._chance))[::-1])[::-1]
-        allowed = np.flatnonzero(wrong <= self._rate * links)
-        return max(_LEAST, float(allowed[0]) / _BINS) if len(allowed) else 1.0
+        links, wrong = self._count.cumsum(), (self._count * self._doubt).cumsum()
+        allowed = (wrong <= self._rate * links).nonzero()[0]
+        return max(_LEAST, (_BINS - 1 - int(allowed[-1])) / _BINS) if len(allowed) else 1.0

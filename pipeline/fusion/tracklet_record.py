@@ -41,26 +41,31 @@ class TrackletRecord:
     def __len__(self) -> int:
         return min(self._num_kept, self._capacity)
 
-    def keep(self, store: TrackletStore, slot: int, zones: tuple[int, int], until_s: float | None = None) -> None:
-        """A tracklet leaves the store, or with `until_s` shows somebody else from then on; zones: -1 unknown."""
+    def keep(self, store: TrackletStore, slots: Int64, zones: Int64, until_s: float | None = None) -> None:
+        """Tracklets (N,) leave the store, or with `until_s` show somebody else from then on.
+
+        zones (N, 2): where they came in and went out, -1 unknown.
+        """
         if not self._capacity:
             return
-        last_s = float(store.last_s[slot])
-        columns = {name: getattr(store, name)[slot] for name in _WIDTHS}
-        if until_s is not None:
-            last_s, zones = until_s, (zones[0], -1)
-            columns |= dict.fromkeys(_UNKNOWN_AFTER_SLIP, np.full(1, np.nan))
-        row = self._num_kept % self._capacity
-        if row >= len(self._name):
-            self._grow()
-        self._num_kept += 1
-        self._name[row] = store.camid[slot], store.track_id[slot], *zones
-        self._number[row, :2] = store.first_s[slot], last_s
+        name, number = np.empty((len(slots), 4), np.int64), np.empty((len(slots), self._number.shape[1]))
+        name[:, 0], name[:, 1], name[:, 2:] = store.camid[slots], store.track_id[slots], zones
+        number[:, 0], number[:, 1] = store.first_s[slots], store.last_s[slots]
         at = 2
-        for name, width in _WIDTHS.items():
-            self._number[row, at : at + width] = columns[name]
+        for column, width in _WIDTHS.items():
+            number[:, at : at + width] = getattr(store, column)[slots].reshape(-1, width)
+            if until_s is not None and column in _UNKNOWN_AFTER_SLIP:
+                number[:, at : at + width] = np.nan
             at += width
-        self._vector[row] = store.vectors(np.array([slot]))[0]
+        if until_s is not None:
+            name[:, 3], number[:, 1] = -1, until_s
+        vector = store.vectors(slots)
+        for part in np.array_split(np.arange(len(slots)), -(-len(slots) // self._capacity)):
+            rows = (self._num_kept + np.arange(len(part))) % self._capacity
+            while rows.max() >= len(self._name):
+                self._grow()
+            self._num_kept += len(part)
+            self._name[rows], self._number[rows], self._vector[rows] = name[part], number[part], vector[part]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The rows from the first kept to the last, to be written; `parts_of` reads them."""

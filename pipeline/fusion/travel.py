@@ -21,8 +21,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
+from pipeline.fusion.kernels import kernels
 from pipeline.fusion.zones import NUM_ZONES
 from pipeline.types import BoolMask, Float64, Int64
 
@@ -33,6 +33,7 @@ NUM_BINS = int(math.log1p(_LONGEST_S / KNEE_S) / BIN_U) + 1
 _EPS_S = 1e-6  # times are rounded
 _CENTRE: Float64 = np.asarray((np.arange(NUM_BINS) + 0.5) * BIN_U, np.float64)
 _WINDOW = (0.1, 0.6)  # least and greatest standard deviation of the Parzen window, in u
+_REACH_SIGMAS = 4.0  # where that window is cut off
 _LOOSE = 0.5  # standard deviation of u that is expected before transits are seen
 _MOST = 4.0  # log-odds that time and way can prove
 _UNFORESEEN = 0.05  # share of transits that take any time, to anywhere
@@ -85,16 +86,24 @@ class TransitCounts:
         if not len(from_place):
             return
         keys = (from_place * self._num_places + to_place).tolist()
-        rows = np.array([self._row[key] if key in self._row else self._open(key) for key in keys], np.int64)
+        own = [self._row[key] if key in self._row else self._open(key) for key in keys]
+        loops = kernels("compiled_counts")
+        if loops is not None:
+            transits = np.array((own, from_place, _bin(travel_s)), np.int64)
+            loops.add_transits(
+                self._count, self._total, self._stale, self.departures, transits, np.array(weight), self._keep
+            )
+            return
+        rows, faded = np.array(own, np.int64), np.array(sorted(set(own)), np.int64)
+        keep = self._keep**weight
         fade = np.ones(len(self._count))
-        np.multiply.at(fade, rows, self._keep**weight)
-        faded = np.unique(rows)
+        np.multiply.at(fade, rows, keep)
         self._count[faded] *= fade[faded, None]
         np.add.at(self._count, (rows, _bin(travel_s)), weight)
         self._stale[faded] = True
         self._total[faded] *= fade[faded]
         np.add.at(self._total, rows, weight)
-        np.multiply.at(self.departures, from_place, self._keep**weight)
+        np.multiply.at(self.departures, from_place, keep)
         np.add.at(self.departures, from_place, weight)
 
     def arrive(self, place: int) -> None:
@@ -104,11 +113,10 @@ class TransitCounts:
 
     def density(self, rows: Int64, travel_s: Float64) -> tuple[Float64, Float64]:
         """-> how many times as probable as 'no idea' each travel time (N,) is in its row, number of transits (N,)."""
-        for row in np.unique(rows[rows >= 0]).tolist():
-            if self._stale[row]:
-                self._smoothed[row], self._number[row] = _parzen(self._count[row])
-                self._stale[row] = False
         known = rows >= 0
+        for row in sorted(set(rows[known & self._stale[rows]].tolist())):
+            self._smoothed[row], self._number[row] = _parzen(self._count[row])
+            self._stale[row] = False
         return np.where(known, self._smoothed[rows, _bin(travel_s)], 0.0), np.where(known, self._number[rows], 0.0)
 
     def share(self, rows: Int64, from_place: Int64, to_place: Int64, trust: float) -> Float64:
@@ -143,7 +151,8 @@ class TransitCounts:
 
 
 def _bin(travel_s: Float64) -> Int64:
-    return np.minimum((warped(travel_s) / BIN_U).astype(np.int64), NUM_BINS - 1)
+    u = np.log1p(np.minimum(np.maximum(travel_s, 0.0), _LONGEST_S) / KNEE_S)
+    return np.minimum((u / BIN_U).astype(np.int64), NUM_BINS - 1)
 
 
 def _parzen(count: Float64) -> tuple[Float64, float]:
@@ -154,8 +163,15 @@ def _parzen(count: Float64) -> tuple[Float64, float]:
     mean = float(count @ _CENTRE) / number
     variance = (float(count @ (_CENTRE - mean) ** 2) + _LOOSE**2) / (number + 1.0)
     window = min(max(1.06 * math.sqrt(variance) * max(number, 1.0) ** -0.2, _WINDOW[0]), _WINDOW[1])
-    smooth = gaussian_filter1d(count, window / BIN_U, mode="constant")
-    return np.asarray(smooth * (NUM_BINS / number), np.float64), number
+    return _blurred(count, window / BIN_U) * (NUM_BINS / number), number
+
+
+def _blurred(count: Float64, sigma: float) -> Float64:
+    """Counts (B,) smoothed by a Gaussian of `sigma` bins, cut off at four of them; nothing lies beyond the ends."""
+    reach = int(_REACH_SIGMAS * sigma + 0.5)
+    away = np.arange(-reach, reach + 1) / sigma
+    weight = np.exp(-0.5 * away * away)
+    return np.convolve(count, weight / weight.sum())[reach : reach + len(count)]
 
 
 @dataclass(frozen=True, slots=True)

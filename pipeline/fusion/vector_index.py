@@ -9,31 +9,17 @@ than it may look at, it looks at all.
 
 from __future__ import annotations
 
-import logging
 from functools import cache
-from types import ModuleType
 
 import numpy as np
 
+from pipeline.fusion.kernels import kernels
 from pipeline.types import AnyArray, Float32, Int64
-
-logger = logging.getLogger(__name__)
 
 _GROWTH = 64  # a table grows by this part of itself: what it does not need yet stays small
 _MIN_BITS = 256  # of a sketch
 _NEIGHBOURS = 12  # cells around a parted one whose rows are looked at again
-_TOGETHER = 16  # queries that are answered in one go
-
-
-@cache
-def _kernels() -> ModuleType | None:
-    """The compiled loops, made on a machine's first run; None, with a word in the log, where numba does not work."""
-    try:
-        from pipeline.fusion import compiled
-    except (ImportError, RuntimeError) as error:  # numba raises RuntimeError where no folder takes its cache
-        logger.info("galleries are searched without numba, slowly from 10,000 vectors on: %s", error)
-        return None
-    return compiled
+_TOGETHER = 32  # queries that are answered in one go
 
 
 class VectorIndex:
@@ -72,7 +58,7 @@ class VectorIndex:
             np.full(1, -np.inf, np.float32),  # minus half its squared length, -inf: not in use
         )
         self._scratch = _no_scratch()
-        self._kernels = _kernels()
+        self._kernels, self._search = kernels("compiled"), kernels("compiled_search")
 
     @property
     def usable(self) -> bool:
@@ -84,8 +70,8 @@ class VectorIndex:
 
     def put(self, row: int, vector: Float32) -> None:
         """A new row, or the new vector (D,) of one that is here."""
-        kernels = self._kernels
-        if kernels is None:
+        loops = self._kernels
+        if loops is None:
             return
         if row >= len(self._place_of):
             old = len(self._place_of)
@@ -101,7 +87,7 @@ class VectorIndex:
             place = self._fresh_place()
             self._cells[2][place] = row
             self._place_of[row] = place
-        kernels.enter(np.array(vector, np.float32), self._turn, self._cells, place, self._origins)
+        loops.enter(np.ascontiguousarray(vector, np.float32), self._turn, self._cells, place, self._origins)
 
     def drop(self, row: int) -> None:
         """Forget a row; without effect if it is not here."""
@@ -117,12 +103,8 @@ class VectorIndex:
 
         Filled up with row -1, cosine -inf.
         """
-        if self._kernels is None:
+        if self._search is None:
             return np.full((len(vectors), count), -1, np.int64), np.full((len(vectors), count), -np.inf, np.float32)
-        room = min(2 * self._budget, self._num_rows)  # cells are not all equally full
-        if self._scratch[0].shape[1] < room:
-            size = min(2 * self._budget, 2 * self._num_rows)
-            self._scratch = np.zeros((_TOGETHER, size), np.int16), np.zeros((_TOGETHER, size), np.int32)
         queries = np.array(vectors, np.float32, order="C")
         found = [self._nearest(queries[at : at + _TOGETHER], count) for at in range(0, len(queries), _TOGETHER)]
         if len(found) == 1:
@@ -132,17 +114,32 @@ class VectorIndex:
         return np.concatenate((nobody[0], *rows)), np.concatenate((nobody[1], *scores))
 
     def _nearest(self, queries: Float32, count: int) -> tuple[Int64, Float32]:
-        assert self._kernels is not None
-        found: tuple[Int64, Float32] = self._kernels.nearest(
+        assert self._search is not None
+        room = self._search.work_room(count, self._num_rows, self._cell_rows)
+        if self._scratch[0].shape[1] < room:
+            self._scratch = np.zeros((_TOGETHER, room), np.int16), np.zeros((_TOGETHER, room), np.int32)
+        found: tuple[Int64, Float32] = self._search.nearest(
             queries,
             self._turn,
             self._cells,
             self._num_cells,
             self._origins,
-            self._budget,
-            count,
+            (self._budget, 2 * self._budget, count),  # cells are not all equally full
             *self._scratch,
         )
+        return found
+
+    def cosines(self, queries: Float32, vectors: Float32, rows: Int64) -> Float32:
+        """queries (Q, D), rows (Q, K) -> (Q, K) products with those rows of `vectors` (N, D), -inf where one is -1."""
+        assert self._search is not None
+        found: Float32 = self._search.cosines(queries, vectors, rows)
+        return found
+
+    def pair_cosines(self, ones: Float32, one: Int64, others: Float32, other: Int64) -> Float32:
+        """(N,) products of the rows `one` (N,) of a table and the rows `other` (N,) of another one."""
+        if self._search is None:
+            return np.asarray(np.einsum("nd,nd->n", ones[one], others[other]), np.float32)
+        found: Float32 = self._search.pair_cosines(np.ascontiguousarray(ones), one, others, other)
         return found
 
     def __getstate__(self) -> dict[str, object]:
@@ -174,10 +171,10 @@ class VectorIndex:
 
     def _settle(self, place: int) -> None:
         """Copy the row at a place into the nearest cell."""
-        kernels = self._kernels
-        assert kernels is not None
+        loops = self._kernels
+        assert loops is not None
         cells = self._cells
-        (cell,) = kernels.best_cells(cells[0][place], cells[1][place], cells, self._num_cells, 1).tolist()
+        (cell,) = loops.best_cells(cells[0][place], cells[1][place], cells, self._num_cells, 1).tolist()
         if cell < 0:
             cell = self._open()
             cells[6][cell], cells[7][cell], cells[8][cell] = cells[0][place], cells[1][place], 0.0
@@ -187,21 +184,21 @@ class VectorIndex:
             return
         target = cell * self._cell_rows + int(cells[4][cell])
         cells[4][cell] += 1
-        kernels.move(cells, self._place_of, place, target, self._origins)
+        loops.move(cells, self._place_of, place, target, self._origins)
 
     def _part(self, cell: int) -> None:
         """Make two of a full cell."""
-        kernels = self._kernels
-        assert kernels is not None
+        loops = self._kernels
+        assert loops is not None
         free, cells = self._open(), self._cells
-        kernels.halve(cells, self._place_of, cell, free, self._origins)
+        loops.halve(cells, self._place_of, cell, free, self._origins)
         around = [
-            kernels.best_cells(cells[6][half], cells[7][half], cells, self._num_cells, _NEIGHBOURS)
+            loops.best_cells(cells[6][half], cells[7][half], cells, self._num_cells, _NEIGHBOURS)
             for half in (cell, free)
         ]
         near = np.unique(np.concatenate(around))
         near = near[near >= 0]
-        kernels.rehome(cells, self._place_of, near, self._origins)
+        loops.rehome(cells, self._place_of, near, self._origins)
         for empty in near[cells[4][near] == 0].tolist():
             self._give_up(empty)
 

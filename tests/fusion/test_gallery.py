@@ -141,8 +141,41 @@ def test_exemplar_of_many_people_is_less_coherent_than_one_of_a_single_person() 
     gallery.add(1, 0, 0.5 * people[0], 0.5)
     gallery.add(2, 0, people[0], 1.0)
     gallery.add(2, 0, people[1], 1.0)
-    one, two = gallery.coherence([1, 2]).tolist()
+    nobody, both = np.zeros(2, np.int64), np.arange(2)
+    seen = gallery.likeness(people[:1], nobody[:1], (nobody, both), [1, 2])
+    one, two = seen.coherence.tolist()
+    assert seen.cosine.tolist() == pytest.approx((gallery.exemplars([1, 2])[0] @ people[0]).tolist(), abs=1e-6)
     assert one == pytest.approx(1.0, abs=1e-6)
     assert two == pytest.approx(np.linalg.norm(people.sum(axis=0)) / 2, abs=1e-6) and two < 0.9
     gallery.merge(1, 2)
-    assert gallery.coherence([1])[0] == pytest.approx(np.linalg.norm(2 * people[0] + people[1]) / 3, abs=1e-6)
+    (mixed,) = gallery.likeness(people[:1], nobody[:1], (nobody[:1], nobody[:1]), [1]).coherence.tolist()
+    assert mixed == pytest.approx(np.linalg.norm(2 * people[0] + people[1]) / 3, abs=1e-6)
+
+
+def test_vectors_are_compared_with_all_exemplars_of_the_identities_they_are_paired_with() -> None:
+    gallery, people = Gallery(16, num_exemplars=4), unit(np.random.default_rng(2), 6)
+    for gid, camid in ((1, 0), (1, 3), (2, 1), (3, 5), (3, 6), (3, 7)):
+        gallery.add(gid, camid, people[(gid + camid) % 6])
+    vectors, owner = people[:4], np.array([0, 0, 2, 3])
+    row, col = np.array([0, 0, 1, 2, 3]), np.array([0, 2, 1, 1, 3])
+    seen = gallery.likeness(vectors, owner, (row, col), [1, 2, 3, 9])
+    table, camid, of_identity = gallery.exemplars([1, 2, 3, 9])
+    true = [
+        (pair, one, int(camid[other]))
+        for pair in range(len(row))
+        for one in np.flatnonzero(owner == row[pair]).tolist()
+        for other in np.flatnonzero(of_identity == col[pair]).tolist()
+    ]
+    assert list(zip(seen.pair.tolist(), seen.one.tolist(), seen.camid.tolist(), strict=True)) == true
+    at = [np.flatnonzero((camid == c) & (of_identity == col[pair]))[0] for pair, _, c in true]
+    assert np.abs(seen.cosine - (vectors[seen.one] * table[at]).sum(axis=1)).max() < 1e-6
+
+
+def test_likeness_is_the_same_without_compiled_code() -> None:
+    gallery, people = Gallery(16, num_exemplars=2), unit(np.random.default_rng(3), 5)
+    for gid in (1, 2, 3):
+        gallery.add(gid, gid, people[gid])
+    asked = people[:2], np.array([0, 1]), (np.array([0, 1, 1]), np.array([2, 0, 1])), [1, 2, 3]
+    compiled = gallery.likeness(*asked)
+    gallery._index._search = None
+    assert np.abs(gallery.likeness(*asked).cosine - compiled.cosine).max() < 1e-6

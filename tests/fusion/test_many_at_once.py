@@ -115,8 +115,8 @@ def test_newer_comparisons_replace_older_ones_and_those_with_new_identities_are_
     assert old.global_ids.tolist() == [2, 5, 9]
     assert old.log_odds.tolist() == [[1.0, -4.0, 7.0], [2.0, -np.inf, 8.0]]
     assert old.compared().tolist() == [[True, True, True], [True, False, True]]
-    cols, pairs = old.told(0)
-    assert cols.tolist() == [0, 1, 2] and pairs.log_odds.tolist() == [1.0, -4.0, 7.0]
+    (log_odds,) = old.told(0, ("log_odds",))
+    assert log_odds.tolist() == [1.0, -4.0, 7.0]
     assert old.ranking(0, 2)[1:] == (2, 6.0)  # the runner-up and by how much it is behind
 
 
