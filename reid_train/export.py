@@ -181,6 +181,8 @@ def _words(about: dict[str, Any]) -> str:
     if epochs := about.get("epochs_done"):
         parts.append(f"{epochs} epochs")
     recipe = about.get("recipe", {})
+    if words := recipe.get("about"):
+        parts.append(words)
     if interpolation := recipe.get("test", {}).get("interpolation"):
         parts.append(f"crops resized {interpolation}")
     return ", ".join(parts)
