@@ -129,7 +129,7 @@ def test_a_checkpoint_is_exported_beside_it_with_its_recipe_s_clips_and_colours(
     assert report.model == tmp_path / "tiny.onnx"
     manifest = json.loads(report.manifest.read_text())
     assert (manifest["clip_length"], manifest["mean"], manifest["std"]) == (3, [0.5, 0.4, 0.3], [0.2, 0.2, 0.1])
-    assert manifest["about"] == "tiny, 4 epochs, drawn people, crops resized bilinear"
+    assert manifest["about"] == "tiny, trained on drawn people, 4 epochs, crops resized bilinear"
     # best.json describes the checkpoint; an export must not take its place.
     with pytest.raises(ValueError, match=r"best\.json is there and is no manifest"):
         run_export(tmp_path, tmp_path / "best.onnx")
