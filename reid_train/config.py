@@ -142,7 +142,9 @@ class Recipe(Settings):
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
     test: TestConfig = TestConfig()
-    about: str = Field("", max_length=300, description="what it is trained on, in words, for the exported network's manifest")
+    about: str = Field(
+        "", max_length=300, description="what it is trained on, in words, for the exported network's manifest"
+    )
 
     @property
     def test_transform(self) -> TransformConfig:
