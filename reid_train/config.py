@@ -79,6 +79,10 @@ class TrainingConfig(Settings):
         None, gt=0, description="with data.views and light without hidden layer: begin with Fisher's discriminant in "
         "closed form, shrunk by this much (0.1); null: begin at random"
     )  # fmt: skip
+    discriminant_power: float = Field(
+        0.5, ge=0, le=2, description="how much more the discriminant's directions that tell people apart count: their "
+        "share of variance between people to this power; 0: all alike"
+    )  # fmt: skip
     seed: int = Field(1, ge=0, description="fixes weights, batches, clips and augmentation")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: automatic mixed precision; losses stay fp32")
     channels_last: bool = Field(False, description="memory layout that convolutions prefer on most devices")
@@ -138,6 +142,9 @@ class Recipe(Settings):
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
     test: TestConfig = TestConfig()
+    about: str = Field(
+        "", max_length=300, description="what it is trained on, in words, for the exported network's manifest"
+    )
 
     @property
     def test_transform(self) -> TransformConfig:

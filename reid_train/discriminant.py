@@ -2,8 +2,8 @@
 
 Of all linear maps it is the one in which people lie farthest apart as measured by how far views of one person do
 (Fisher, Annals of Eugenics 1936; regularised as in Friedman, JASA 1989). Nothing is learned step by step, so that no
-number of people is trained too little. A direction counts by the share of its variance that lies between people: the
-weight sqrt(w / (1 + w)) for w = variance between over variance within.
+number of people is trained too little. A direction counts by the share of its variance that lies between people, to a
+power p: the weight (w / (1 + w)) ** p for w = variance between over variance within. With p = 0 all count alike.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ _LEAST_SPREAD = 1e-5
 Float64Array = npt.NDArray[np.float64]
 
 
-def fit_discriminant(model: nn.Module, features: npt.NDArray[np.float16], pids: Int64, shrinkage: float) -> None:
+def fit_discriminant(
+    model: nn.Module, features: npt.NDArray[np.float16], pids: Int64, shrinkage: float, power: float = 0.5
+) -> None:
     """Set the head of a `light` without hidden layer from `features` (images, views, F) of people `pids` (images,).
 
     `shrinkage` times the identity is added to the variance within people (of features of variance 1): more is safer
-    with few people and where the test looks otherwise. The classifier is left at every person's mean. Raises
-    ConfigError for another network, or fewer than two people.
+    with few people and where the test looks otherwise. Features with another weight than 1 (`Light.weights`) get it
+    over the weight's square. `power`: how much more the directions that tell people apart count. The classifier is left
+    at every person's mean. Raises ConfigError for another network, or fewer than two people.
     """
     if not isinstance(model, Light) or not isinstance(model.perceptron, nn.Linear):
         raise ConfigError("training.discriminant: is for light with model.options.hidden: 0")
@@ -39,8 +42,9 @@ def fit_discriminant(model: nn.Module, features: npt.NDArray[np.float16], pids: 
     centres, within = _scatter(features, person, len(people), mean, spread)
     count = features.shape[1] * np.bincount(person, minlength=len(people))
     between = centres.T @ centres / len(people) - within / count.mean()
-    directions, ratio = _directions(between, within, shrinkage, model.dim)
-    projection = directions * np.sqrt(ratio / (1 + ratio))
+    within[np.diag_indices_from(within)] += shrinkage / np.square(model.weights.numpy().astype(np.float64))
+    directions, ratio = _directions(between, within, model.dim)
+    projection = directions * (ratio / (1 + ratio)) ** power
     vectors = centres @ projection
     vectors *= CLASSIFIER_NORM / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     with torch.no_grad():
@@ -82,16 +86,14 @@ def _scatter(
     return centres, (squares - centres.T @ (counts[:, None] * centres)) / free
 
 
-def _directions(
-    between: Float64Array, within: Float64Array, shrinkage: float, dim: int
-) -> tuple[Float64Array, Float64Array]:
+def _directions(between: Float64Array, within: Float64Array, dim: int) -> tuple[Float64Array, Float64Array]:
     """(F, dim) directions of variance 1 within people, and (dim,) their variance between, ascending, positive."""
     from scipy.linalg import eigh
 
     size = len(within)
     if dim > size:
         raise ConfigError(f"model.options.dim: {dim}, but there are only {size} features to map")
-    ratio, directions = eigh(between, within + shrinkage * np.eye(size), subset_by_index=[size - dim, size - 1])
+    ratio, directions = eigh(between, within, subset_by_index=[size - dim, size - 1])
     return np.asarray(directions, np.float64), np.maximum(ratio, 1e-3)
 
 

@@ -174,7 +174,10 @@ def _words(about: dict[str, Any]) -> str:
     """One line on where the weights come from, for the manifest."""
     network = about.get("network", {})
     parts = [str(network.get("name", "network"))]
-    if data := about.get("data"):
+    data, words = about.get("data"), about.get("recipe", {}).get("about")
+    if words:
+        parts.append(f"trained on {words}" + (f" (read as {data})" if data else ""))
+    elif data:
         parts.append(f"trained on {data}")
     if source := about.get("converted_from"):
         parts.append(f"converted from {source}")

@@ -174,7 +174,8 @@ def _views(trainer: Trainer, split: ReidSplit) -> npt.NDArray[np.float16] | None
     views = frozen_views(trainer.model, split, recipe, show=log_progress())
     if recipe.training.discriminant is not None and trainer.position.step == 0:
         pids = np.repeat([t.pid for t in split.train], [len(t) for t in split.train])
-        fit_discriminant(trainer.model, views, pids.astype(np.int64), recipe.training.discriminant)
+        shrinkage, power = recipe.training.discriminant, recipe.training.discriminant_power
+        fit_discriminant(trainer.model, views, pids.astype(np.int64), shrinkage, power)
     return views
 
 

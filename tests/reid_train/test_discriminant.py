@@ -69,6 +69,29 @@ def test_within_people_the_variance_is_what_the_directions_are_worth() -> None:
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01
 
 
+def test_independent_features_are_weighed_by_hand() -> None:
+    """Person p and view v: every feature is a sign of the person times b, plus a sign of the view; no two alike."""
+    signs = np.array(
+        [[1.0 if bin(row & column).count("1") % 2 else -1.0 for column in range(1, 65)] for row in range(64)]
+    )
+    strength = np.linspace(1, 4, _SIZE)
+    features = (signs[:, None, :_SIZE] * strength + np.array([1.0, -1.0])[None, :, None] * signs[:, None, _SIZE:]) + 3
+    for power in (0.0, 0.4, 1.0):
+        model = _light(64)
+        model.weights = torch.tensor([3.0] * 16 + [1.0] * 16)
+        fit_discriminant(model, features.astype(np.float16), np.arange(64), 0.5, power)
+        # of variance 1 in all: between b^2 / (b^2 + 1), of which a mean of two views is 1 / 64 of the freedom short
+        total = np.square(strength) + 1
+        within, mean = 2 / total, np.square(strength) / total  # one degree of freedom of two
+        shrunk = within + 0.5 / np.array([9.0] * 16 + [1.0] * 16)
+        ratio = (mean - within / 2) / shrunk
+        size = np.sqrt(1 / shrunk) * (ratio / (1 + ratio)) ** power
+        best = np.sort(np.argsort(ratio)[-4:])
+        weight = np.abs(model.perceptron.weight.detach().numpy())
+        np.testing.assert_allclose(weight.sum(axis=0)[best], size[best], rtol=0.02)
+        assert np.delete(weight, best, axis=1).max() < 0.02
+
+
 def test_the_classifier_stands_at_the_means_of_people() -> None:
     features, pids = _people(np.random.default_rng(2), num_people=8)
     model = _light(8)

@@ -96,6 +96,13 @@ def test_a_network_of_single_crops_is_averaged_by_the_pipeline(tmp_path: Path) -
     assert manifest["clip_length"] == 1 and manifest["input_size"] == [32, 16] and manifest["colour"] == "rgb"
 
 
+def test_a_network_with_colours_is_written_as_it_computes(tmp_path: Path) -> None:
+    options = {"input_hw": (64, 32), "pretrained": False, "taps": [0, 2], "stripes": 4, "hidden": 0, "dim": 16}
+    model = seeded("light", **options, colours=2.0)
+    report = export_onnx(model, tmp_path / "light.onnx", clip_length=1)
+    assert report.max_relative_error < 1e-4 and report.dim == 16
+
+
 def test_the_manifest_tells_a_changed_model(tmp_path: Path) -> None:
     report = export_onnx(seeded("tiny", input_hw=(32, 16)), tmp_path / "tiny.onnx")
     embedder = build_embedder(ReidConfig(model="tiny.onnx", threads=1), tmp_path)
@@ -116,12 +123,13 @@ def test_a_checkpoint_is_exported_beside_it_with_its_recipe_s_clips_and_colours(
         "recipe": recipe.model_dump(mode="json"),
         "epochs_done": 4,
     }
+    about["recipe"]["about"] = "drawn people"
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(seeded("tiny", input_hw=(32, 16)).state_dict(), about))
     report = run_export(tmp_path)
     assert report.model == tmp_path / "tiny.onnx"
     manifest = json.loads(report.manifest.read_text())
     assert (manifest["clip_length"], manifest["mean"], manifest["std"]) == (3, [0.5, 0.4, 0.3], [0.2, 0.2, 0.1])
-    assert manifest["about"] == "tiny, 4 epochs, crops resized bilinear"
+    assert manifest["about"] == "tiny, trained on drawn people, 4 epochs, crops resized bilinear"
     # best.json describes the checkpoint; an export must not take its place.
     with pytest.raises(ValueError, match=r"best\.json is there and is no manifest"):
         run_export(tmp_path, tmp_path / "best.onnx")
