@@ -35,7 +35,9 @@ def _own(value: Any, name: str, **columns: tuple[type[np.generic], tuple[int | N
     """
     num_rows: int | None = None
     for column, (dtype, tail) in columns.items():
-        array = np.asarray(getattr(value, column), dtype)
+        given = getattr(value, column)
+        is_right = type(given) is np.ndarray and given.dtype.type is dtype  # most are, and this is called a lot
+        array = given if is_right else np.asarray(given, dtype)
         got_tail = array.shape[1:]
         fits = array.ndim == 1 + len(tail) and (
             got_tail == tail or all(want in (None, got) for want, got in zip(tail, got_tail, strict=True))
@@ -46,9 +48,11 @@ def _own(value: Any, name: str, **columns: tuple[type[np.generic], tuple[int | N
         if num_rows is not None and len(array) != num_rows:
             raise ValueError(f"{name}.{column}: {len(array)} rows beside {num_rows} in the other columns")
         num_rows = len(array)
-        view = array.view()
-        view.flags.writeable = False
-        object.__setattr__(value, column, view)
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        if array is not given:
+            object.__setattr__(value, column, array)
     return num_rows or 0
 
 
@@ -61,9 +65,10 @@ def _image(value: Any, name: str, column: str) -> None:
     image = getattr(value, column)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"{name}.{column}: want (H, W, 3) uint8, got {image.shape} {image.dtype}")
-    view = image.view()
-    view.flags.writeable = False
-    object.__setattr__(value, column, view)
+    if image.flags.writeable:
+        view = image.view()
+        view.flags.writeable = False
+        object.__setattr__(value, column, view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
