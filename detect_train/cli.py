@@ -64,6 +64,10 @@ def export(
         list[Path] | None,
         typer.Option(help="drawn set on which scores are made to mean what they say; repeatable"),
     ] = None,
+    doubt: Annotated[
+        float,
+        typer.Option(min=0, help="taken off the log-odds of fitted scores: more misleads in real pictures"),
+    ] = 0.0,
 ) -> None:
     """Write the network of a run as ONNX, weights in half precision, and check that both compute the same."""
     set_up_logging(False)
@@ -73,7 +77,8 @@ def export(
 
         written = run_export(run, output)
         if fit:
-            written = run_export(run, output, score_fit=fit_on(output, fit))
+            slope, offset = fit_on(output, fit)
+            written = run_export(run, output, score_fit=(slope, offset - doubt))
         print(written.text())
 
 
