@@ -127,7 +127,8 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(net.parameters(), recipe.training.clip_norm))
     if not math.isfinite(norm):
-        raise TrainingError(f"step {step + 1}: the loss is {float(loss)}, its gradient {norm}; try a lower training.lr")
+        was = float(loss.detach())
+        raise TrainingError(f"step {step + 1}: the loss is {was}, its gradient {norm}; try a lower training.lr")
     optimiser.step()
     return {"loss": float(loss.detach()), **parts}
 
