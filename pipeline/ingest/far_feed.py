@@ -105,13 +105,19 @@ class _Desk:
         self._orders: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._told: dict[int, CameraStatus] = {}
         self._closing = False
+        self._failure = ""  # why nothing will be read any more
         self._thread = threading.Thread(target=self._run, name=f"ingest-far-{name}", daemon=True)
 
     def begin(self, feed: FarFeed) -> None:
         """Have a feed read."""
         with self._lock:
-            self._feeds[feed.number] = feed
-            self._orders.append(("open", (feed.number, feed.plan, -1, self._wall.elapsed_s())))
+            failure = self._failure
+            if not failure:
+                self._feeds[feed.number] = feed
+                self._orders.append(("open", (feed.number, feed.plan, -1, self._wall.elapsed_s())))
+        if failure:
+            self._give_up([feed], failure)
+            return
         self._wake.set()
         if self._thread.ident is None:
             self._thread.start()
@@ -240,16 +246,18 @@ class _Desk:
         """Nothing will be read any more."""
         with self._lock:
             feeds = list(self._feeds.values())
-            self._closing = True
+            self._closing, self._failure = True, message
+        with self._news:
+            self._give_up(feeds, message)
+            self._news.notify_all()
+
+    def _give_up(self, feeds: Sequence[FarFeed], message: str) -> None:
         for feed in feeds:
             self._board.set(feed.camids, state="failed", message=message)
             logger.error("camera %s failed: %s", feed.plan.names, message)
-        with self._news:
-            for feed in feeds:
-                feed.settled = feed.finished = True
-                feed.connected = False
-                feed.ended.set()
-            self._news.notify_all()
+            feed.settled = feed.finished = True
+            feed.connected = False
+            feed.ended.set()
 
 
 class FarFeeds:

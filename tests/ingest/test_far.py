@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -99,6 +100,32 @@ def test_when_no_host_is_left_its_cameras_have_failed_and_say_why(cameras) -> No
     frames, status = far_frames(cameras, config, [Near(config), Near(config, 3, lives=1)])
     assert [s.state for s in status] == ["ended", "ended", "failed"] and status[2].message == "no machine is left"
     assert sum(frame.camid == 1 for frame in frames) == 20 and sum(frame.camid == 2 for frame in frames) < 31
+
+
+def test_a_source_that_is_opened_after_its_host_was_lost_for_good_has_failed_at_once(cameras) -> None:
+    class LateFeeds(FarFeeds):
+        """Starts its second feed when nothing is read any more."""
+
+        def __call__(self, plan, config, /, **parts):
+            feed = super().__call__(plan, config, **parts)
+            start = feed.start
+
+            def later() -> None:
+                deadline_s = time.monotonic() + 5
+                while feed.number and not self._desks[0]._failure and time.monotonic() < deadline_s:
+                    time.sleep(0.001)
+                start()
+
+            feed.start = later
+            return feed
+
+    config = IngestConfig(buffer_frames=3)
+    with (
+        LateFeeds([Near(config, 1, lives=1)], lambda camid: 0) as feeds,
+        pytest.raises(NoCameraError, match=r"other: no machine is left"),
+        TickReader(cameras, config, open_feed=feeds),
+    ):
+        pass
 
 
 def test_a_stream_read_elsewhere_breaks_off_and_comes_back_as_one_read_here(tmp_path: Path, caplog) -> None:
