@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,14 +14,19 @@ from reid_train.config import Recipe
 
 def recipe_reference() -> str:
     """Markdown tables of the keys of a recipe with default and meaning."""
-    parts = ["## Recipe"]
+    own, parts = [], []
     for name, field in Recipe.model_fields.items():
         part = model_in(field.annotation)
-        assert part is not None
-        rows = [f"| `{key}` | {default} | {meaning} |" for key, default, meaning in _rows(part, f"{name}.")]
-        table = "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
-        parts += [f"### {name}", (part.__doc__ or "").strip().splitlines()[0], table]
-    return "\n\n".join(parts) + "\n"
+        if part is None:
+            own.append((name, _default(field.get_default()), field.description or ""))
+        else:
+            parts += [f"### {name}", (part.__doc__ or "").strip().splitlines()[0], _table(_rows(part, f"{name}."))]
+    return "\n\n".join(["## Recipe", _table(own), *parts]) + "\n"
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> str:
+    lines = [f"| `{key}` | {default} | {meaning} |" for key, default, meaning in rows]
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *lines])
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

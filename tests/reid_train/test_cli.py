@@ -115,7 +115,7 @@ def test_a_broken_loss_has_its_own_exit_code(recipe: Path, tmp_path: Path, monke
 def test_settings_name_every_key() -> None:
     _, text = call("settings")
     keys = "model.pretrained data.sampler.num_ids transform.erasing.area_max schedule.gamma training.ema_decay"
-    for key in (*keys.split(), "optimiser.lr", "test.rerank.k1"):
+    for key in (*keys.split(), "optimiser.lr", "test.rerank.k1", "about"):
         assert f"`{key}`" in text
 
 
