@@ -20,6 +20,9 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+VALUE_MODULES = "pipeline.types", "pipeline.settings", "pipeline.geometry."
+"""What a state of any room may hold: to be allowed beside the modules of that room."""
+
 _BUILTINS = frozenset(("set", "frozenset", "bytearray", "complex", "slice", "range"))
 _COLLECTIONS = frozenset(("deque", "OrderedDict", "defaultdict", "Counter"))
 _NUMPY = frozenset(

@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.fusion.association_file import Knowledge
 from pipeline.fusion.site_fuser import NearSite, SiteJob
 from pipeline.fusion.travel_parts import Part
-from pipeline.saved_state import load_state, save_state
+from pipeline.saved_state import VALUE_MODULES, load_state, save_state
 from pipeline.types import (
     NO_PREVIEW,
     AnyArray,
@@ -38,7 +38,7 @@ _Columns: TypeAlias = tuple[AnyArray, ...]
 _Tick: TypeAlias = tuple[Int64, Float64, _Columns]
 _Decided: TypeAlias = tuple[Int64, _Columns, tuple[tuple[Event, ...], ...]]
 
-STATE_MODULES = "pipeline.types", "pipeline.settings", "pipeline.geometry.", "pipeline.fusion."
+STATE_MODULES = *VALUE_MODULES, "pipeline.fusion."
 """Modules whose objects make up what a fuser remembers."""
 
 
@@ -52,11 +52,10 @@ class SiteProcess:
     As a part of what a stage remembers it is written with the state of the other process.
     """
 
-    def __init__(self, job: SiteJob, saved: bytes | None = None) -> None:
-        """saved: the state that the process is to begin with."""
+    def __init__(self, job: SiteJob) -> None:
         self._job = job
         self._process: subprocess.Popen[bytes] | None = None
-        self._saved = saved
+        self._saved: bytes | None = None  # what the process is to begin with
         self._asked: tuple[EmbeddedFrame, ...] | None = None
         self._sizes: dict[str, int] = {}
 

@@ -26,7 +26,7 @@ from pipeline.geometry.camera import GroundCamera
 from pipeline.reid.build import build_embedder
 from pipeline.reid.config import ReidConfig
 from pipeline.reid.embedder import Embedder
-from pipeline.saved_state import load_state, save_state
+from pipeline.saved_state import VALUE_MODULES, load_state, save_state
 from pipeline.site import Region, Site
 from pipeline.site_process import STATE_MODULES, SiteProcess
 from pipeline.track.build import build_clip_collector, build_tracker, restore_tracker
@@ -50,8 +50,7 @@ from pipeline.types import (
 
 log = logging.getLogger(__name__)
 
-_VALUES = "pipeline.types", "pipeline.settings", "pipeline.geometry."
-_TRACK_STATE = *_VALUES, "pipeline.track."  # modules whose objects make up what a stage remembers
+_TRACK_STATE = *VALUE_MODULES, "pipeline.track."  # modules whose objects make up what a stage remembers
 _FUSE_STATE = *STATE_MODULES, "pipeline.site_process"
 
 

@@ -13,6 +13,7 @@ from pipeline.fusion.build import build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.saved_state import StateError, load_state, save_state
 from pipeline.types import NO_PREVIEW, EmbeddedFrame, Embeddings, Tracks
+from tests.fusion.scenes import events_of_saved
 
 DIM = 16
 
@@ -37,13 +38,7 @@ def test_a_fuser_that_was_saved_and_read_back_gives_the_same_events(resolve: str
     ticks = [[frame(index, camid, rng) for camid in range(2)] for index in range(100)]
 
     def told(save_every: int) -> list[str]:
-        fuser = build_fuser(config, [None, None], frozenset(), DIM)
-        events = []
-        for place, tick in enumerate(ticks):
-            events += [repr(event) for fused in fuser.step(tick) for event in fused.events]
-            if place % save_every == 3:
-                fuser = load_state(save_state(fuser), ("pipeline.fusion.", "pipeline.types", "pipeline.geometry."))
-        return events + [repr(event) for fused in fuser.flush() for event in fused.events]
+        return events_of_saved(build_fuser(config, [None, None], frozenset(), DIM), ticks, save_every)
 
     expected = told(1000)
     assert len(expected) >= 4

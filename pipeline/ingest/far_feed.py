@@ -16,11 +16,11 @@ from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipeline.ingest.clock import WallClock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.far_host import FeedState, Head, News
-from pipeline.ingest.items import FeedPlan, HeldPicture, Item
-from pipeline.ingest.status import CameraStatus, StatusBoard
+from pipeline.ingest.items import Common, FeedPlan, HeldPicture, Item
+from pipeline.ingest.status import CameraStatus
+from pipeline.ingest.urls import mask_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +94,9 @@ class _Desk:
     """All feeds of one host, and the thread that talks with it. Its own lock is taken last and for moments only, so
     that who calls may hold the reader's."""
 
-    def __init__(
-        self, way: Way, name: str, config: IngestConfig, wall: WallClock, board: StatusBoard, news: threading.Condition
-    ) -> None:
-        self._way, self._config, self._wall, self._board, self._news = way, config, wall, board, news
+    def __init__(self, way: Way, name: str, config: IngestConfig, common: Common) -> None:
+        self._way, self._config = way, config
+        self._wall, self._board, self._news = common.wall, common.board, common.news
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._feeds: dict[int, FarFeed] = {}
@@ -214,6 +213,7 @@ class _Desk:
 
     def _begin_anew(self, reason: str) -> None:
         """The host is lost: have another one read what has not been taken yet."""
+        reason = mask_credentials(reason)
         with self._lock:
             feeds = [feed for feed in self._feeds.values() if not (feed.finished and not feed.queue)]
             self._orders.clear()
@@ -244,6 +244,7 @@ class _Desk:
 
     def _fail(self, message: str) -> None:
         """Nothing will be read any more."""
+        message = mask_credentials(message)
         with self._lock:
             feeds = list(self._feeds.values())
             self._closing, self._failure = True, message
@@ -271,20 +272,10 @@ class FarFeeds:
         self._desks: dict[int, _Desk] = {}
         self._num_feeds = 0
 
-    def __call__(
-        self,
-        plan: FeedPlan,
-        config: IngestConfig,
-        /,
-        *,
-        wall: WallClock,
-        board: StatusBoard,
-        lock: threading.Lock,
-        news: threading.Condition,
-    ) -> FarFeed:
+    def __call__(self, plan: FeedPlan, config: IngestConfig, common: Common) -> FarFeed:
         host = self._host_of(plan.specs[0].camid)
         if host not in self._desks:
-            self._desks[host] = _Desk(self._ways[host], str(host), config, wall, board, news)
+            self._desks[host] = _Desk(self._ways[host], str(host), config, common)
         self._num_feeds += 1
         return FarFeed(plan, self._desks[host], self._num_feeds - 1)
 

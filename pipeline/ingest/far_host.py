@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.ingest.clock import WallClock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.feed import Feed
-from pipeline.ingest.items import FeedPlan, Item
+from pipeline.ingest.items import Common, FeedPlan, Item
 from pipeline.ingest.status import CameraStatus, StatusBoard
 from pipeline.types import UInt8
 
@@ -75,8 +75,7 @@ class FeedHost:
         """Read a source. Pictures up to number `after_idx` are known already; the driver's clock is at `elapsed_s`."""
         for spec in plan.specs:
             self._board.add(spec)
-        wall = WallClock(elapsed_s)
-        feed = Feed(plan, self._config, wall=wall, board=self._board, lock=self._lock, news=self._news)
+        feed = Feed(plan, self._config, Common(WallClock(elapsed_s), self._board, self._lock, self._news))
         with self._news:
             self._feeds[number], self._after[number] = feed, after_idx
         feed.start()

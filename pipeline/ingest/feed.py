@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Collection
 
 from pipeline.ingest.build import open_source
-from pipeline.ingest.clock import FileClock, LiveClock, Sampler, WallClock
+from pipeline.ingest.clock import FileClock, LiveClock, Sampler
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.crop import Cropper
-from pipeline.ingest.items import FeedPlan, Item
+from pipeline.ingest.items import Common, FeedPlan, Item
 from pipeline.ingest.source import BrokenPictureError, Picture, Source, SourceError
-from pipeline.ingest.status import StatusBoard
 from pipeline.ingest.urls import mask_credentials
 from pipeline.types import UInt8
 
@@ -24,19 +23,9 @@ _DEFAULT_FPS = 25.0  # of a source that does not say; only ticks and missing tim
 
 
 class Feed:
-    """Owns a source's thread and its bounded queue. `lock` guards all public fields; `news` (on that lock) tells the
-    reader of every change."""
+    """Owns a source's thread and its bounded queue."""
 
-    def __init__(
-        self,
-        plan: FeedPlan,
-        config: IngestConfig,
-        *,
-        wall: WallClock,
-        board: StatusBoard,
-        lock: threading.Lock,
-        news: threading.Condition,
-    ) -> None:
+    def __init__(self, plan: FeedPlan, config: IngestConfig, common: Common) -> None:
         self.plan = plan
         self.queue: deque[Item] = deque()
         self.settled = False  # the first try has come to an end, well or badly
@@ -47,12 +36,10 @@ class Feed:
         self.interval_s = 1.0 / _DEFAULT_FPS
         self.last_time_s = plan.zero_s if not plan.live else float("-inf")
         self._config = config
-        self._wall = wall
-        self._board = board
-        self._news = news
-        self._space = threading.Condition(lock)
+        self._wall, self._board, self._news = common.wall, common.board, common.news
+        self._space = threading.Condition(common.lock)
         self._stop = threading.Event()
-        self._cropper = Cropper(plan.specs, board)
+        self._cropper = Cropper(plan.specs, common.board)
         self._num_passed = 0 if plan.realtime else min(spec.num_passed for spec in plan.specs)
         self._first_images: tuple[tuple[int, UInt8], ...] = ()
         self._next_idx = plan.first_idx

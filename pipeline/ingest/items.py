@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -111,17 +111,15 @@ class AnyFeed(Protocol):
         ...
 
 
-class OpenFeed(Protocol):
-    """Makes a feed, which is not started yet."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Common:
+    """What all feeds of a reader have in common. `lock` guards their fields; `news` (on that lock) tells of changes."""
 
-    def __call__(
-        self,
-        plan: FeedPlan,
-        config: IngestConfig,
-        /,
-        *,
-        wall: WallClock,
-        board: StatusBoard,
-        lock: threading.Lock,
-        news: threading.Condition,
-    ) -> AnyFeed: ...
+    wall: WallClock
+    board: StatusBoard
+    lock: threading.Lock
+    news: threading.Condition
+
+
+OpenFeed = Callable[[FeedPlan, IngestConfig, Common], AnyFeed]
+"""Makes a feed, which is not started yet."""

@@ -20,7 +20,7 @@ from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.clock import WallClock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.feed import Feed
-from pipeline.ingest.items import AnyFeed, FeedPlan, Item, OpenFeed
+from pipeline.ingest.items import AnyFeed, Common, FeedPlan, Item, OpenFeed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus, StatusBoard
 from pipeline.types import Frame, HeldFrame
@@ -232,7 +232,7 @@ class TickReader:
             yield tick
 
     def _feed(self, plan: FeedPlan) -> AnyFeed:
-        return self._open_feed(plan, self._config, wall=self._wall, board=self._board, lock=self._lock, news=self._news)
+        return self._open_feed(plan, self._config, Common(self._wall, self._board, self._lock, self._news))
 
     def _plans(self) -> list[FeedPlan]:
         kinds = [locate(group[0].source) for group in self._groups]

@@ -54,16 +54,22 @@ class _Cut:
     states: dict[Place, Any]  # references
 
 
+def imported_ray() -> Any:
+    """The module. Raises ValueError where it is not installed."""
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("runtime ray: Ray is not installed; pip install 'crosscam[ray]'") from None
+    return ray
+
+
 @contextmanager
 def joined(config: RayConfig) -> Iterator[None]:
     """In the cluster at `config.address`, or a private one on this machine, unless there is one already.
 
     Raises ValueError where Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise ValueError("runtime ray: Ray is not installed; pip install 'crosscam[ray]'") from None
+    ray = imported_ray()
     if ray.is_initialized():
         yield
         return
@@ -97,17 +103,13 @@ class RayRunner:
         prepare: Callable[[], object] | None = None,
         hosts: RayHosts | None = None,
     ) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise ValueError("runtime ray: Ray is not installed; pip install 'crosscam[ray]'") from None
-        self._ray: Any = ray
+        self._ray = imported_ray()
         self._hosts = hosts
         places = [beside(group) for group in hosts.groups] if hosts else ()
         self._nodes = tuple(nodes)
         self._sources = tuple(sources)
         self._config = config
-        self._actors = Actors(ray, nodes, len(self._sources), config, prepare, places)
+        self._actors = Actors(self._ray, nodes, len(self._sources), config, prepare, places)
         self._stop = threading.Event()
         self._pace = Pace(len(self._sources))
         self._queues: list[queue.Queue[Tick | BaseException]] = [queue.Queue(config.num_queued) for _ in self._sources]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -95,30 +95,19 @@ class Station:
 def whole(ticks: Sequence[Tick]) -> Sequence[Tick]:
     """The ticks with the contents of items that are held in this machine's object store. An item whose content was
     lost with the machine that held it is left out: its tick comes without it."""
-    references = list(dict.fromkeys(item.where.reference for tick in ticks for item in tick.items if _is_held(item)))
-    if not references:
+    held = [item.where.reference for tick in ticks for item in tick.items if isinstance(item, Held)]
+    if not held:
         return ticks
-    contents = _contents(references)
+    contents = _contents(list(dict.fromkeys(held)))
 
-    def complete(item: Any) -> Any:
-        reference, place = item.where
-        return item.whole(contents[reference][place])
+    def completed(items: Sequence[Any]) -> Iterator[Any]:
+        for item in items:
+            if not isinstance(item, Held):
+                yield item
+            elif item.where.reference in contents:
+                yield item.whole(contents[item.where.reference][item.where.place])
 
-    return [
-        replace(
-            tick,
-            items=tuple(
-                complete(item) if _is_held(item) else item
-                for item in tick.items
-                if not _is_held(item) or item.where.reference in contents
-            ),
-        )
-        for tick in ticks
-    ]
-
-
-def _is_held(item: Any) -> bool:
-    return isinstance(item, Held)
+    return [replace(tick, items=tuple(completed(tick.items))) for tick in ticks]
 
 
 def _contents(references: Sequence[Any]) -> dict[Any, Any]:

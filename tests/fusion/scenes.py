@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.fusion.fuser import Fuser
+from pipeline.saved_state import load_state, save_state
 from pipeline.types import NO_PREVIEW, EmbeddedFrame, Embeddings, FusedFrame, Tracks
 
 DIM = 32
@@ -110,3 +112,13 @@ def walk(
         for i, t in enumerate(times_s)
     ]
     return [*frames, frame(camid, round(times_s[-1] * 10) + 5, times_s[-1] + 0.5, ended=[track_id])]
+
+
+def events_of_saved(fuser: Fuser, ticks: Iterable[Sequence[EmbeddedFrame]], save_every: int) -> list[str]:
+    """All that a fuser says that is saved and read back now and then."""
+    events: list[str] = []
+    for place, tick in enumerate(ticks):
+        events += [repr(event) for fused in fuser.step(tick) for event in fused.events]
+        if place % save_every == 3:
+            fuser = load_state(save_state(fuser), ("pipeline.fusion.", "pipeline.types", "pipeline.geometry."))
+    return events + [repr(event) for fused in fuser.flush() for event in fused.events]

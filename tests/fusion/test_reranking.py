@@ -18,10 +18,9 @@ from pipeline.fusion.online import OnlineFuser
 from pipeline.fusion.reorder import Reorder
 from pipeline.fusion.reranking import Reranking, UsualLooks, described, mix, similarity_of, without_camera
 from pipeline.fusion.resolution import _with_heads
-from pipeline.saved_state import load_state, save_state
 from pipeline.stages import FuseStage
 from pipeline.types import EmbeddedFrame, Event
-from tests.fusion.scenes import DIM, box, clip, frame, look
+from tests.fusion.scenes import DIM, box, clip, events_of_saved, frame, look
 
 CAMERAS = [None, None]
 LATENESS_S = 2.0
@@ -172,12 +171,7 @@ def test_a_fuser_that_was_saved_and_read_back_gives_the_same_events(resolve: str
     ticks = crowd()
 
     def told(save_every: int) -> list[str]:
-        fuser, events = fuser_of(reranking=0.5, resolve=resolve), []
-        for place, tick in enumerate(ticks):
-            events += [repr(event) for fused in fuser.step(tick) for event in fused.events]
-            if place % save_every == 3:
-                fuser = load_state(save_state(fuser), ("pipeline.fusion.", "pipeline.types", "pipeline.geometry."))
-        return events + [repr(event) for fused in fuser.flush() for event in fused.events]
+        return events_of_saved(fuser_of(reranking=0.5, resolve=resolve), ticks, save_every)
 
     expected = told(1000)
     assert len(expected) >= 8

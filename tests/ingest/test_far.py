@@ -102,12 +102,24 @@ def test_when_no_host_is_left_its_cameras_have_failed_and_say_why(cameras) -> No
     assert sum(frame.camid == 1 for frame in frames) == 20 and sum(frame.camid == 2 for frame in frames) < 31
 
 
+def test_no_password_gets_out_where_a_host_fails_in_an_unexpected_way(cameras, caplog) -> None:
+    class Broken(Near):
+        def fetch(self, method: str, *args: Any) -> tuple[Any, list[Sequence[Any]]]:
+            self._host.close()
+            raise RuntimeError("rtsp://admin:S3cr3t@10.0.0.9/door can not be had")
+
+    config = IngestConfig()
+    with pytest.raises(NoCameraError, match="unexpected RuntimeError") as caught:
+        far_frames(cameras, config, [Broken(config)])
+    assert "S3cr3t" not in caplog.text + str(caught.value) and "10.0.0.9" in caplog.text
+
+
 def test_a_source_that_is_opened_after_its_host_was_lost_for_good_has_failed_at_once(cameras) -> None:
     class LateFeeds(FarFeeds):
         """Starts its second feed when nothing is read any more."""
 
-        def __call__(self, plan, config, /, **parts):
-            feed = super().__call__(plan, config, **parts)
+        def __call__(self, plan, config, common):
+            feed = super().__call__(plan, config, common)
             start = feed.start
 
             def later() -> None:
