@@ -70,9 +70,10 @@ class LiveClock:
     back makes later arrivals meaningless).
     """
 
-    def __init__(self, *, fixed: bool) -> None:
+    def __init__(self, *, fixed: bool, after_s: float = float("-inf")) -> None:
+        """after_s: when the last frame was captured that somebody else has read of this camera."""
         self._fixed = fixed
-        self._last_s = float("-inf")
+        self._last_s = after_s
         self.connect()
 
     def connect(self) -> None:

@@ -86,7 +86,8 @@ class FarFeed:
         """How what has not been taken yet is read by another host, and the last picture that it need not give."""
         specs = tuple(spec for spec in self.plan.specs if spec.camid in self.camids)
         if self.plan.live:
-            return replace(self.plan, specs=specs, first_idx=max(self.plan.first_idx, self.taken_idx + 1)), -1
+            first_idx, after_s = max(self.plan.first_idx, self.taken_idx + 1), max(self.plan.after_s, self.last_time_s)
+            return replace(self.plan, specs=specs, first_idx=first_idx, after_s=after_s), -1
         return replace(self.plan, specs=tuple(replace(s, num_passed=self.taken_idx + 1) for s in specs)), self.taken_idx
 
 

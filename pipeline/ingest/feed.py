@@ -49,7 +49,7 @@ class Feed:
         self._file_clock = FileClock(self.interval_s)
         self._told: set[str] = set()  # kinds of warnings already given, a handful at most
         self._sampler = Sampler(config.max_fps)
-        self._live_clock = LiveClock(fixed=not plan.dropping)
+        self._live_clock = LiveClock(fixed=not plan.dropping, after_s=plan.after_s - plan.zero_s)
         self._thread = threading.Thread(target=self._run, name=f"ingest-{self.plan.names}", daemon=True)
 
     @property

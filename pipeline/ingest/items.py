@@ -59,6 +59,7 @@ class FeedPlan:
     dropping: bool
     threads: int
     first_idx: int = 0  # number of the first picture: a live camera that comes back is numbered on
+    after_s: float = float("-inf")  # its last picture's time on the shared clock: the first comes later
 
     @property
     def live(self) -> bool:

@@ -90,6 +90,7 @@ class TickReader:
         self._first_s: float | None = None  # capture time of the first tick
         self._first_taken_s = 0.0  # time.monotonic() of the first tick
         self._last_idx: dict[int, int] = {}  # camid -> number of its last frame
+        self._last_s: dict[int, float] = {}  # camid -> its time
         self._any_live = False
         self._paced_from_s: float | None = None  # time on the shared clock at which recordings began to be played
         self._next_notice: object = None
@@ -194,6 +195,7 @@ class TickReader:
             dropping=dropping or (is_live and self._config.policy == "auto"),
             threads=self._config.decode_threads or max(1, (os.cpu_count() or 1) // (len(self._feeds) + 1)),
             first_idx=self._last_idx[spec.camid] + 1 if again else 0,
+            after_s=self._last_s[spec.camid] if again else float("-inf"),
         )
 
     def _now_s(self) -> float:
@@ -364,7 +366,7 @@ class TickReader:
             for frame in item.frames():
                 if frame.camid not in feed.camids:
                     continue  # it was removed while the picture waited
-                self._last_idx[frame.camid] = frame.frame_idx
+                self._last_idx[frame.camid], self._last_s[frame.camid] = frame.frame_idx, frame.time_s
                 frames.append(frame)
                 height, width = frame.size_hw
                 self._board.delivered(frame.camid, time_s=frame.time_s, lag_s=lag_s, width=width, height=height)

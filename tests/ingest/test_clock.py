@@ -49,6 +49,13 @@ def test_live_times_strictly_rise_and_unless_fixed_never_lie_behind_the_arrival(
         last_s = time_s
 
 
+def test_live_times_go_on_behind_what_was_read_before() -> None:
+    clock = LiveClock(fixed=False, after_s=100.5)
+    first_s, second_s = clock.time_of(0.0, 100.0), clock.time_of(0.1, 100.1)
+    assert 100.5 < first_s < second_s < 100.6
+    assert clock.time_of(0.7, 100.7) == pytest.approx(100.7)
+
+
 def test_a_burst_at_the_start_does_not_put_live_frames_into_the_future() -> None:
     clock = LiveClock(fixed=False)
     for i in range(20):  # two seconds of pictures in 20 ms

@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
+from pipeline.ingest import clock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.source import SourceError
 from pipeline.ingest.spec import CameraSpec
@@ -138,6 +139,24 @@ def test_waiting_for_a_live_stream_loses_nothing_and_keeps_its_own_times(streams
             times_s.append(tick.frames[0].time_s)
     assert [t - times_s[0] for t in times_s] == pytest.approx([i / 10 for i in range(len(times_s))], abs=1e-3)
     assert len(times_s) >= 29
+
+
+def test_a_camera_that_is_read_anew_at_once_goes_on_behind_its_last_picture(
+    streams: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "_STEP_S", 0.2)  # a burst: times run ahead of the wall clock
+    with ClipServer([streams[0]] * 5, seconds_per_clip=0.3) as server:
+        specs = [CameraSpec(0, "a", server.url()), CameraSpec(1, "b", server.url())]
+        with TickReader(specs, QUICK) as reader:
+            frames, num_changes = [], 0
+            for tick in reader:
+                frames += [f for f in tick.frames if f.camid == 0]
+                if len(frames) >= (5, 12, 20)[num_changes]:
+                    reader.change([specs[0]], {0})
+                    num_changes += 1
+                if len(frames) >= 20:
+                    break
+    assert len(frames) == 20 and all(a.time_s < b.time_s and a.frame_idx < b.frame_idx for a, b in pairwise(frames))
 
 
 def test_closing_while_a_stream_is_silent_does_not_hang(streams: tuple[bytes, bytes]) -> None:
