@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.runtime.chain import END, Mark, Node, NodeTime, Notice, Restart, Tick
+from pipeline.runtime.chain import END, Mark, Node, NodeTime, Notice, Restart, StageError, Tick, WorkerLost
 from pipeline.runtime.config import RayConfig, RuntimeConfig
 from pipeline.runtime.held import Held
 from pipeline.runtime.pace import Pace, close_source
@@ -240,14 +240,26 @@ class RayRunner:
 
     def _recover(self, error: BaseException) -> None:
         """An actor is lost: put another in its place, and go on from the last cut."""
-        self._actors.replace_lost(error, sum(sent.num_ticks for sent in self._kept))
+        num_ticks = sum(sent.num_ticks for sent in self._kept)
+        self._actors.replace_lost(error, num_ticks)
         for gone in self._under_way:
             with suppress(self._ray.exceptions.RayError):  # else Ray warns that nobody has asked for it
                 self._ray.get(gone.result if isinstance(gone, _Sent) else list(gone.states.values()))
-        self._actors.build(self._states)
+        self._build_again(num_ticks)
         for sent in self._kept:
             sent.result = self._actors.work(sent.shard, sent.ticks)
         self._under_way = deque(sent for sent in self._kept if not sent.given)
+
+    def _build_again(self, num_ticks: int) -> None:
+        """All stages as of the last cut. A machine that has died is believed to be there for some seconds: what was put
+        there in the place of lost actors dies with it, and is replaced once more."""
+        while True:
+            try:
+                return self._actors.build(self._states)
+            except StageError as error:
+                if not isinstance(error.__cause__, WorkerLost):
+                    raise
+                self._actors.replace_lost(error, num_ticks)
 
     def _feed(self, shard: int, source: Iterable[Tick]) -> None:
         try:

@@ -15,7 +15,7 @@ from pipeline.runtime.inline import InlineRunner
 from pipeline.runtime.ray_actors import options_of
 from pipeline.runtime.ray_cluster import RayRunner
 from pipeline.runtime.ray_hosts import RayHosts, RayWay
-from tests.runtime.toys import Add, Broken, Counts, Dies, Late, Total, pictures, ticks
+from tests.runtime.toys import Add, Broken, Counts, CountsBuiltTwice, Dies, Late, Total, pictures, ticks
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 pytestmark = pytest.mark.slow
@@ -90,6 +90,16 @@ def test_an_actor_that_dies_is_replaced_and_nothing_is_lost_or_doubled(tmp_path:
         names = [restart.worker for restart in runner.restarts()]
     assert len(names) == 2 and names[0] in ("cameras-0", "cameras-1") and names[1] == "fuse"
     assert "worker fuse died" in caplog.text and "ticks again" in caplog.text
+
+
+def test_an_actor_that_dies_again_while_its_stages_are_built_is_replaced_once_more(tmp_path: Path) -> None:
+    """As happens where its machine has died and the cluster does not know yet."""
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    expected = run([Node("fuse", Counts, merges=True)], [ticks(0, 20)])
+    nodes = [Node("fuse", partial(CountsBuiltTwice, 7, first, second), merges=True)]
+    with RayRunner(nodes, [ticks(0, 20)], RuntimeConfig(kind="ray", checkpoint_ticks=3)) as runner:
+        assert list(runner) == expected
+        assert [restart.worker for restart in runner.restarts()] == ["fuse", "fuse"]
 
 
 def test_an_actor_that_dies_too_often_ends_the_run() -> None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -127,6 +128,15 @@ class Counts:
 
     def restore(self, state: int) -> None:
         self._count = state
+
+
+class CountsBuiltTwice(Counts):
+    """Kills its process at work, and the next one while it is built."""
+
+    def __init__(self, die_at: int, first: str, second: str) -> None:
+        super().__init__(die_at, first)
+        if Path(first).exists():
+            kill_once(second)
 
 
 class Hoards:
