@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.fusion.archive import Parts
 from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.config import FusionConfig
+from pipeline.fusion.humps import humps_of
 from pipeline.fusion.learned_floor import LearnedFloor
 from pipeline.fusion.reranking import mixed_calibration
 from pipeline.fusion.tracklet_record import TrackletRecord, parts_of
@@ -29,6 +30,7 @@ KNOWN_FILE = "association.json"
 TRACKLETS_FILE = "association.npz"
 VERSION = 1
 _NORMALS = ("different_within", "different_across", "same", "shift")
+_HUMPS = ("humps_within", "humps_across")  # only where there are two
 _SIMILARITIES = ("similarity", "mixed_similarity")
 _DIGITS = 6
 
@@ -62,11 +64,17 @@ def knowledge(
     return document, record.arrays()
 
 
-def _told(calibration: SimilarityCalibration) -> dict[str, dict[str, float]]:
-    return {
+def _told(calibration: SimilarityCalibration) -> dict[str, dict[str, Any]]:
+    normals: dict[str, dict[str, Any]] = {
         name: {"mean": round(normal.mean, _DIGITS), "std": round(normal.std, _DIGITS)}
         for name, normal in ((name, getattr(calibration, name)) for name in _NORMALS)
     }
+    humps = {
+        name: {key: [round(number, _DIGITS) for number in numbers] for key, numbers in found._asdict().items()}
+        for name, found in ((name, getattr(calibration, name).found) for name in _HUMPS)
+        if found is not None
+    }
+    return normals | humps
 
 
 def write_knowledge(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -193,6 +201,9 @@ def _as_told(calibration: SimilarityCalibration, known: Mapping[str, Any], kind:
         for name in _NORMALS:
             told = known[kind][name]
             getattr(calibration, name).set(float(told["mean"]), float(told["std"]))
+        for name in _HUMPS:
+            if (told := known[kind].get(name)) is not None:
+                getattr(calibration, name).found = humps_of(told["share"], told["mean"], told["std"])
     except (KeyError, TypeError, ValueError) as error:
         raise AssociationFileError(f"{KNOWN_FILE}: similarities are missing or damaged ({error})") from error
     return calibration

@@ -146,8 +146,7 @@ class Looks:
             calibration.same.update(alike[start:end][again[start:end]], float(again[start:end].sum()))
             told = others[int(clips.turn[start])]
             for one in told:
-                calibration.different_within.update(one.cosine[one.within], 1.0)
-                calibration.different_across.update(one.cosine[one.apart], 1.0)
+                calibration.differ(one.cosine[one.within], one.cosine[one.apart])
             if self._reranking.active:
                 self._rerank(clips[start:end], alike[start:end], again[start:end], told)
             start = end

@@ -153,8 +153,7 @@ class Reranking:
         if not self._enough or not len(items) or not len(own):
             return
         mixed = self.mix(cosine[at], self._similarity(own.tolist(), items.tolist())[0])
-        self.calibration.different_within.update(mixed[within[at]], 1.0)
-        self.calibration.different_across.update(mixed[apart[at]], 1.0)
+        self.calibration.differ(mixed[within[at]], mixed[apart[at]])
 
     def learn_same(self, slot: int, vector: Float32, cosine: float) -> None:
         """A clip (D,) shows the person of a tracklet, of which it is not yet a part."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline.sinks.files import OutputError
-from pipeline.sinks.report import figures, svg
+from pipeline.sinks.report import figures, learned, svg
 from pipeline.sinks.report.page import page, write_report
 from pipeline.sinks.report.record import load_record, smoothed
 from pipeline.sinks.visits import Stay
@@ -207,6 +207,16 @@ KNOWN = {
         {"cameras": ["hall", "yard"], "used": False, "reason": "nothing <fits>"},
     ],
 }
+
+
+def test_uniforms_are_told_in_the_report() -> None:
+    humps = {"share": [0.6, 0.4], "mean": [0.5, 0.75], "std": [0.05, 0.05]}
+    known = {"similarity": {**KNOWN["similarity"], "humps_across": humps}}
+    assert "40 % of the pairs as wearers of one uniform are" in learned.looks_note(known)
+    assert "uniform" not in learned.looks_note(KNOWN) and "uniform" not in learned.looks_picture(KNOWN)
+    assert learned.looks_picture(known) != learned.looks_picture(KNOWN)
+    damaged = {"similarity": {**KNOWN["similarity"], "humps_across": {"share": [1.0]}}}
+    assert learned.looks_note(damaged) == learned.looks_picture(damaged) == ""
 
 
 def test_what_the_association_learned_is_shown_for_each_pair_of_cameras(tmp_path: Path) -> None:
