@@ -25,10 +25,12 @@ _MOST_BETWEEN = 256  # updates between two looks
 _MAX_WEIGHT = 1000.0  # older samples fade from here on
 _NUM_ROUNDS = 60
 _LEAST_STD = 0.01
-_LEAST_SHARE = 0.1  # of the smaller hump
+_LEAST_SHARE = (
+    0.25  # of the smaller hump: while few people have been seen, two of them who are alike make one of up to 0.2
+)
 _LEAST_APART = 3.0  # Ashman's D (Ashman, Bird & Zepf 1994, eq. 2); above 2 two normals can be told apart
-_VALLEY = 0.5  # what lies between is at most so high as the lower of the two
-_CENTRES = (np.arange(_NUM_BINS) + 0.5) * (2 / _NUM_BINS) - 1
+_VALLEY = 0.35  # what lies between is at most so high as this share of the lower of the two
+_CENTRES: Float64 = (np.arange(_NUM_BINS) + 0.5) * (2 / _NUM_BINS) - 1
 
 
 class TwoHumps(NamedTuple):
@@ -85,10 +87,10 @@ def two_humps(counts: Float64) -> TwoHumps | None:
     for _ in range(_NUM_ROUNDS):
         parts = _densities(_CENTRES, share, mean, std)
         parts = parts / np.maximum(parts.sum(axis=0), 1e-12) * weight
-        share = parts.sum(axis=1)
+        share = np.asarray(parts.sum(axis=1), np.float64)
         if share.min() < _LEAST_SHARE / 2:
             return None
-        mean = parts @ _CENTRES / share
+        mean = np.asarray(parts @ _CENTRES / share, np.float64)
         spread = (parts * (_CENTRES - mean[:, None]) ** 2).sum(axis=1) / share
         std = np.asarray(np.sqrt(np.maximum(spread, _LEAST_STD**2)), np.float64)
     apart = (mean[1] - mean[0]) / math.sqrt(float((std**2).mean()))

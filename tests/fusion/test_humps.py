@@ -52,7 +52,7 @@ def test_one_hump_is_not_taken_for_two(seed: int, std: float, shape: str) -> Non
 
 
 def test_few_who_look_alike_are_no_uniform() -> None:
-    assert fed(draw(np.random.default_rng(1), 3000, share=0.04)).found is None
+    assert fed(draw(np.random.default_rng(1), 3000, share=0.15)).found is None
 
 
 def test_when_the_uniforms_are_gone_so_are_the_humps_in_the_end() -> None:
