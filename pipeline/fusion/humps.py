@@ -30,7 +30,7 @@ _LEAST_SHARE = (
 )
 _LEAST_APART = 3.0  # Ashman's D (Ashman, Bird & Zepf 1994, eq. 2); above 2 two normals can be told apart
 _VALLEY = 0.35  # what lies between is at most so high as this share of the lower of the two
-_CENTRES: Float64 = (np.arange(_NUM_BINS) + 0.5) * (2 / _NUM_BINS) - 1
+_CENTRES: Float64 = np.linspace(-1, 1, _NUM_BINS, endpoint=False, dtype=np.float64) + 1 / _NUM_BINS
 
 
 class TwoHumps(NamedTuple):
