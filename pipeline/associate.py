@@ -24,6 +24,7 @@ from pipeline.config import (
     load_pipeline,
     overlapping_pairs,
 )
+from pipeline.factories import FuseFactory
 from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.status import CameraStatus
 from pipeline.interchange.readers import READERS, files_of, frame_rates, ids_from_one, kind_of
@@ -37,7 +38,6 @@ from pipeline.sinks.build import open_sinks
 from pipeline.sinks.files import prepare_output
 from pipeline.sinks.report.page import write_report
 from pipeline.sinks.run_json import write_json_atomically
-from pipeline.stages import FuseFactory
 from pipeline.summary import summarize
 from pipeline.types import NO_PREVIEW, EmbeddedFrame, Embeddings, Tracks
 from pipeline.yaml_file import ConfigError, near_miss

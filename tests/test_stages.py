@@ -9,19 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.detect.config import DetectConfig
+from pipeline.factories import DetectFactory, EmbedFactory, FuseFactory, TrackFactory
 from pipeline.fusion.config import FusionConfig
 from pipeline.reid.config import ReidConfig
 from pipeline.site import Region
-from pipeline.stages import (
-    DetectFactory,
-    DetectStage,
-    EmbedFactory,
-    FuseFactory,
-    TrackFactory,
-    TrackStage,
-    join_clips,
-    shrink,
-)
+from pipeline.stages import DetectStage, TrackStage, shrink
+from pipeline.track.clips import join_clips
 from pipeline.track.config import ClipConfig, TrackConfig
 from pipeline.types import Clips, DetectedFrame, Detections, Frame
 
