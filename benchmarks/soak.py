@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.factories import FuseFactory
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.reorder import Reorder
 from pipeline.simulate.faults import ClockSkew, DisorderedFrames, Dropout, LateFrames
@@ -42,7 +43,7 @@ from pipeline.sinks.build import open_sinks
 from pipeline.sinks.config import OutputConfig
 from pipeline.sinks.events import read_events, resolve
 from pipeline.sinks.files import prepare_output
-from pipeline.stages import FuseFactory, FuseStage
+from pipeline.stages import FuseStage
 from pipeline.types import EmbeddedFrame, Embeddings, FusedFrame, Tracks
 from pipeline.verify import Limits, SiteFacts, Verdict, verify
 

@@ -6,10 +6,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,14 +33,14 @@ from pipeline.reading import (
     with_notices,
     without_notices,
 )
-from pipeline.remote import box_figures, open_reader, open_senders
+from pipeline.remote import Reader, Senders, box_figures, open_reader, open_senders
 from pipeline.report import Progress, RunOptions, RunReport
 from pipeline.resume import Keeper, parted
 from pipeline.roster import Listener, Roster, as_they_were, is_gone, reloaded_on_hangup
-from pipeline.runtime.build import build_runner
-from pipeline.runtime.chain import FLUSH, Node
+from pipeline.runtime.build import Runner, build_runner
+from pipeline.runtime.chain import FLUSH, Node, Tick
 from pipeline.runtime.config import RuntimeConfig
-from pipeline.sinks.build import open_sinks
+from pipeline.sinks.build import Sinks, open_sinks
 from pipeline.sinks.files import alone_in, prepare_output
 from pipeline.sinks.recording import VIDEO_FILE
 from pipeline.sinks.report.page import write_report
@@ -98,11 +99,22 @@ class _Job(NamedTuple):
     roster: dict[str, Any] | None  # of a run that is gone on with, if cameras came or went in it
 
 
+class _Parts(NamedTuple):
+    """What is open while a run goes."""
+
+    reader: Reader
+    runner: Runner
+    sinks: Sinks
+    senders: Senders
+    roster: Roster
+    watch: Watch
+    keeper: Keeper
+
+
 def _run(
     job: _Job, keeper: Keeper, show: Callable[[Progress], None], stop: Callable[[], bool], asked: threading.Event
 ) -> RunReport:
     options, cameras, config, runtime, base_dir, num_shards, before = job
-    names = [camera.name for camera in cameras]
     specs = keeper.specs([spec_of(camid, camera) for camid, camera in enumerate(cameras) if not is_gone(camera)])
     nodes = keeper.nodes(_nodes(job), len(cameras))
     started_at, started = datetime.now(UTC), time.perf_counter()
@@ -117,54 +129,21 @@ def _run(
         ticks = with_notices(keeper.ticks(ticks_of(reader)), reader)
         sources = by_group(ticks, len(cameras), num_shards)
         runner = stack.enter_context(build_runner(runtime, nodes, sources, PREPARE, hosts))
-        sinks = stack.enter_context(
-            open_sinks(
-                config.output,
-                options.output,
-                names,
-                video=options.video,
-                fps=1 / reader.tick_s,
-                floor_bounds_m=floor_bounds(cameras, reader.status()),
-                resumable=keeper.keeps,
-                kept=keeper.files,
-                clock_zero_s=reader.clock_zero_s,
-            )
-        )
+        sinks = stack.enter_context(_sinks(job, reader, keeper))
+        names = [camera.name for camera in cameras]
         senders = stack.enter_context(open_senders(config.transport, names, reader.clock_zero_s))
         watch = Watch(reader, sinks, show, started, keeper.recordings)
         if keeper.checkpoint:
             watch.restore(keeper.checkpoint.watch)
         keeper.begin(reader, sinks.settle, watch.state())
         stack.enter_context(every(LOOK_PERIOD_S, watch.look))
-
-        def follow(names: Sequence[str], shown: Sequence[int]) -> None:
-            for one in (senders, watch):
-                one.follow(names)
-            sinks.follow(names, shown)
-
-        roster.tell(Listener(follow, keeper.follow, sinks.log_camera))
+        parts = _Parts(reader, runner, sinks, senders, roster, watch, keeper)
+        roster.tell(_listener(parts))
         stack.enter_context(reloaded_on_hangup(roster))
         if live := live_config(config.live, options.live_port, base_dir):
-
-            def figures() -> Snapshot:
-                changes = {"done": roster.num_changes, "refused": roster.num_refused}
-                streams = (*senders.figures(), *box_figures(reader))
-                size, age_s = keeper.journal or (None, None)
-                now = watch.figures(runner)
-                return replace(now, streams=streams, camera_changes=changes, journal_bytes=size, journal_age_s=age_s)
-
-            stack.enter_context(LiveServer(live, figures, {"stop": asked.set}, changes=roster))
+            stack.enter_context(LiveServer(live, partial(_figures, parts), {"stop": asked.set}, changes=roster))
         for tick in runner:
-            frames, mark = parted(without_notices(tick.items))
-            watch.introduce(frames)
-            sinks.write(frames)
-            senders.write(frames)
-            watch.see(frames)
-            for gap in keeper.gaps():
-                watch.miss(*gap)
-            keeper.keep(mark, tick.index, reader, sinks.settle, watch.state())
-            if isinstance(reader, BoxReader):
-                reader.done(tick.index)
+            _deliver(tick, parts)
         if isinstance(reader, BoxReader) and not stop():
             reader.done(FLUSH)
         watch.say_goodbye()
@@ -173,11 +152,7 @@ def _run(
     report = summarize(options.output, reader.status(), times, wall_s=wall_s, interrupted=stop())
     ran = Ran(runtime.kind, num_shards, keeper.num_resumes, runner.restarts())
     payload = describe_run(options, roster.cameras, config, base_dir, started_at, reader.clock_zero_s, report, ran=ran)
-    write_json_atomically(options.output / RUN_FILE, payload)
-    if config.output.report:
-        write_report(options.output)
-    if not options.video and (options.output / VIDEO_FILE).exists():
-        log.warning("%s is of an earlier run; add --video to make it anew", options.output / VIDEO_FILE)
+    _write_up(job, payload)
     return report
 
 
@@ -191,6 +166,66 @@ def _nodes(job: _Job) -> list[Node]:
     given = load_given_travel(options.cams, cameras)
     nodes = build_nodes(cameras, config, base_dir, preview_px, num_shards, given=given, folder=options.output)
     return nodes if config.transport.sources == "cameras" else nodes[3:]
+
+
+def _sinks(job: _Job, reader: Reader, keeper: Keeper) -> Sinks:
+    """Where the results go."""
+    return open_sinks(
+        job.config.output,
+        job.options.output,
+        [camera.name for camera in job.cameras],
+        video=job.options.video,
+        fps=1 / reader.tick_s,
+        floor_bounds_m=floor_bounds(job.cameras, reader.status()),
+        resumable=keeper.keeps,
+        kept=keeper.files,
+        clock_zero_s=reader.clock_zero_s,
+    )
+
+
+def _listener(parts: _Parts) -> Listener:
+    """Who is told of cameras that come and go."""
+
+    def follow(names: Sequence[str], shown: Sequence[int]) -> None:
+        for one in (parts.senders, parts.watch):
+            one.follow(names)
+        parts.sinks.follow(names, shown)
+
+    return Listener(follow, parts.keeper.follow, parts.sinks.log_camera)
+
+
+def _figures(parts: _Parts) -> Snapshot:
+    """All there is to know of the run at this moment; from any thread."""
+    roster = parts.roster
+    changes = {"done": roster.num_changes, "refused": roster.num_refused}
+    streams = (*parts.senders.figures(), *box_figures(parts.reader))
+    size, age_s = parts.keeper.journal or (None, None)
+    now = parts.watch.figures(parts.runner)
+    return replace(now, streams=streams, camera_changes=changes, journal_bytes=size, journal_age_s=age_s)
+
+
+def _deliver(tick: Tick, parts: _Parts) -> None:
+    """Hand the results of a tick to all who want them, and keep the run's state if it came with them."""
+    frames, mark = parted(without_notices(tick.items))
+    parts.watch.introduce(frames)
+    parts.sinks.write(frames)
+    parts.senders.write(frames)
+    parts.watch.see(frames)
+    for gap in parts.keeper.gaps():
+        parts.watch.miss(*gap)
+    parts.keeper.keep(mark, tick.index, parts.reader, parts.sinks.settle, parts.watch.state())
+    if isinstance(parts.reader, BoxReader):
+        parts.reader.done(tick.index)
+
+
+def _write_up(job: _Job, payload: Mapping[str, Any]) -> None:
+    """run.json and the report of a run that has come to its end."""
+    output = job.options.output
+    write_json_atomically(output / RUN_FILE, payload)
+    if job.config.output.report:
+        write_report(output)
+    if not job.options.video and (output / VIDEO_FILE).exists():
+        log.warning("%s is of an earlier run; add --video to make it anew", output / VIDEO_FILE)
 
 
 def _either(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline import __version__
 from pipeline.config import (
     Camera,
@@ -24,12 +22,15 @@ from pipeline.config import (
     load_pipeline,
     overlapping_pairs,
 )
+from pipeline.factories import FuseFactory
 from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.status import CameraStatus
 from pipeline.interchange.readers import READERS, files_of, frame_rates, ids_from_one, kind_of
 from pipeline.interchange.rows import TrackRows
-from pipeline.interchange.spool import CameraSpool, SpoolFrame, spool
-from pipeline.interchange.vectors import CameraVectors, VectorFile
+from pipeline.interchange.spool import CameraSpool, spool
+from pipeline.interchange.track_feed import TrackFeed
+from pipeline.interchange.vectors import VectorFile
+from pipeline.provenance import RUN_FILE, node_times
 from pipeline.report import Progress, RunReport
 from pipeline.runtime.chain import Node, Tick
 from pipeline.runtime.inline import InlineRunner
@@ -37,16 +38,14 @@ from pipeline.sinks.build import open_sinks
 from pipeline.sinks.files import prepare_output
 from pipeline.sinks.report.page import write_report
 from pipeline.sinks.run_json import write_json_atomically
-from pipeline.stages import FuseFactory
 from pipeline.summary import summarize
-from pipeline.types import NO_PREVIEW, EmbeddedFrame, Embeddings, Tracks
+from pipeline.types import EmbeddedFrame
 from pipeline.yaml_file import ConfigError, near_miss
 
 log = logging.getLogger(__name__)
 
 _SLOT_EPS = 0.05  # of a tick: times are rounded
 _SHOW_PERIOD_S = 0.25
-_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def associate(options: AssociateOptions, show: Callable[[Progress], None], stop:
             raise ConfigError(f"{options.embeddings}: vectors of camera {unknown[0]!r}{near_miss(unknown[0], names)}")
         if not cameras and len(spools) > 1:
             log.warning("without --cams no two cameras are taken to overlap, and no floor is known")
-        feeds = [_Feed(names.index(one.camera), one, vectors, options.first_id) for one in spools]
+        feeds = [TrackFeed(names.index(one.camera), one, vectors, options.first_id) for one in spools]
         tick_s = config.ingest.tick_s or min((one.step_s for one in spools if one.step_s > 0), default=1.0)
         grounds = tuple(camera.ground for camera in cameras) or (None,) * len(names)
         site = grounds, overlapping_pairs(cameras), vectors.dim if vectors else 1
@@ -105,7 +104,7 @@ def associate(options: AssociateOptions, show: Callable[[Progress], None], stop:
     report = summarize(
         options.output, watch.status(ended=not stop()), times, wall_s=time.perf_counter() - started, interrupted=stop()
     )
-    write_json_atomically(options.output / _RUN_FILE, _describe(options, kind, cameras, config, started_at, report))
+    write_json_atomically(options.output / RUN_FILE, _describe(options, kind, cameras, config, started_at, report))
     if config.output.report:
         write_report(options.output)
     return report
@@ -140,71 +139,7 @@ def _spooled(options: AssociateOptions, kind: str, cameras: Sequence[Camera], sc
     return spools
 
 
-class _Feed:
-    """The frames of one camera as the fuser takes them: its tracks, the vectors known by then, who has ended.
-
-    After the last frame of a tracklet comes one more frame, without it, that says so; it is the camera's next frame
-    or, where the next one has a gap before it, an empty one.
-    """
-
-    def __init__(self, camid: int, spooled: CameraSpool, vectors: VectorFile | None, first_id: int) -> None:
-        self.camid = camid
-        self.num_frames = spooled.num_frames
-        self._spool = spooled
-        self._file = vectors
-        self._vectors = vectors.of(spooled, first_id) if vectors else None
-        order = np.lexsort((spooled.track_id, spooled.last_frame))
-        self._end_frame, self._end_id = spooled.last_frame[order], spooled.track_id[order]
-
-    def __iter__(self) -> Iterator[EmbeddedFrame]:
-        given = ended = 0
-        before: SpoolFrame | None = None
-        for frame in self._spool.frames():
-            if before is not None and frame.frame > before.frame + 1 and self._until(ended, before.frame) > ended:
-                stop = self._until(ended, before.frame)
-                yield self._after(before, ended, stop)
-                ended = stop
-            stop, known = self._until(ended, frame.frame - 1), self._known(given, frame.frame)
-            tracks = Tracks(frame.track_id, frame.xyxy, frame.score)
-            yield self._message(frame.frame, frame.time_s, tracks, (given, known), (ended, stop))
-            ended, given, before = stop, known, frame
-        if before is not None:
-            yield self._after(before, ended, len(self._end_id))
-
-    def _until(self, start: int, frame: int) -> int:
-        """How many tracklets have their last frame at `frame` or before."""
-        return start + int(np.searchsorted(self._end_frame[start:], frame, side="right"))
-
-    def _known(self, start: int, frame: int) -> int:
-        if self._vectors is None:
-            return 0
-        return start + int(np.searchsorted(self._vectors.frame[start:], frame, side="right"))
-
-    def _after(self, before: SpoolFrame, start: int, stop: int) -> EmbeddedFrame:
-        time_s = before.time_s + (self._spool.step_s or 1e-3)
-        return self._message(before.frame + 1, time_s, Tracks.empty(), (0, 0), (start, stop))
-
-    def _message(
-        self, frame: int, time_s: float, tracks: Tracks, given: tuple[int, int], ended: tuple[int, int]
-    ) -> EmbeddedFrame:
-        if self._file is None or self._vectors is None or given[0] == given[1]:
-            embeddings = Embeddings.empty(self._file.dim if self._file else 1)
-        else:
-            part: CameraVectors = self._vectors
-            embeddings = self._file.embeddings(part.track_id[slice(*given)], part.row[slice(*given)])
-        return EmbeddedFrame(
-            camid=self.camid,
-            frame_idx=frame,
-            time_s=time_s,
-            tracks=tracks,
-            embeddings=embeddings,
-            ended=np.sort(self._end_id[slice(*ended)]),
-            preview=NO_PREVIEW,
-            preview_scale=1.0,
-        )
-
-
-def _ticks(feeds: Sequence[_Feed], tick_s: float, stop: Callable[[], bool]) -> Iterator[Tick]:
+def _ticks(feeds: Sequence[TrackFeed], tick_s: float, stop: Callable[[], bool]) -> Iterator[Tick]:
     """The frames of all cameras in slots of `tick_s`, at most one of each camera in a slot; until `stop()`."""
     streams = [_slotted(feed, tick_s) for feed in feeds]
     slot = -1
@@ -221,7 +156,7 @@ def _ticks(feeds: Sequence[_Feed], tick_s: float, stop: Callable[[], bool]) -> I
         yield Tick(0, slot, tuple(items))
 
 
-def _slotted(feed: _Feed, tick_s: float) -> Iterator[tuple[int, int, EmbeddedFrame]]:
+def _slotted(feed: TrackFeed, tick_s: float) -> Iterator[tuple[int, int, EmbeddedFrame]]:
     last: int | None = None
     for frame in feed:
         at = math.floor(frame.time_s / tick_s + _SLOT_EPS)
@@ -233,7 +168,7 @@ class _Watch:
     """Keeps the live figures, and shows them now and then."""
 
     def __init__(
-        self, names: Sequence[str], feeds: Sequence[_Feed], show: Callable[[Progress], None], started: float
+        self, names: Sequence[str], feeds: Sequence[TrackFeed], show: Callable[[Progress], None], started: float
     ) -> None:
         self._names = tuple(names)
         self._expected = {feed.camid: feed.num_frames for feed in feeds}
@@ -311,8 +246,5 @@ def _describe(
         "identities": report.num_identities,
         "cross_camera_links": report.num_cross_camera_links,
         "learned_floor": floors_told(options.output),
-        "nodes": [
-            {"name": node.name, "wall_s": round(node.wall_s, 3), "cpu_s": round(node.cpu_s, 3), "items": node.num_items}
-            for node in report.nodes
-        ],
+        "nodes": node_times(report),
     }

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,25 +76,16 @@ def run_edge(
 
     Raises as `app.run` does, and TransportError where the server refuses messages; one that is away is waited for.
     """
+    _check(edge)
     config, cameras, options = edge.config, edge.cameras, edge.options
-    transport, box = config.transport, config.transport.box or ""
-    if config.ingest.tick_s is None:
-        raise ConfigError("ingest.tick_s: has to be set on an edge box, the same on all boxes and where they are fused")
-    if options.video:
-        raise ConfigError("--video: an edge box knows no identities that could be drawn; leave it out")
+    transport = config.transport
     num_shards = edge.runtime.num_shards(len(cameras))
     nodes = build_nodes(cameras, config, edge.base_dir, 0, num_shards)[:3]
     nodes.append(Node("join", JoinStage, merges=True, stateless=True))
     names = [camera.name for camera in cameras]
     started_at, started = datetime.now(UTC), time.perf_counter()
     with ExitStack() as stack:
-        specs = [spec_of(camid, camera) for camid, camera in enumerate(cameras)]
-        reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds, clock_zero_s=transport.clock_zero_s)
-        if reader.clock_zero_s is not None and transport.clock_zero is None:
-            raise ConfigError(
-                "transport.clock_zero: has to be set, to the same moment on all boxes, since cameras are live or have "
-                "a start_time; midnight before the first of them will do"
-            )
+        reader = _reader(edge)
         client = connect(transport.redis)
         stack.enter_context(every(STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(reading(reader, stop))
@@ -101,16 +93,7 @@ def run_edge(
             build_runner(edge.runtime, nodes, by_group(ticks_of(reader), len(cameras), num_shards), PREPARE)
         )
         events = stack.enter_context(_Events(options.output, names))
-        sink = TrackletSink(
-            client,
-            box,
-            transport.redis,
-            names,
-            tick_s=reader.tick_s,
-            clock_zero_s=reader.clock_zero_s,
-            live=any(locate(camera.source)[0] in LIVE for camera in cameras),
-        )
-        stack.enter_context(sink)
+        sink = stack.enter_context(_sink(edge, client, reader))
         watch = Watch(reader, events, show, started)
         stack.enter_context(every(LOOK_PERIOD_S, watch.look))
 
@@ -132,12 +115,48 @@ def run_edge(
         nodes=times,
         output=options.output,
         interrupted=stop(),
-        notes=_notes(box, sink),
+        notes=_notes(transport.box or "", sink),
     )
     ran = Ran(edge.runtime.kind, num_shards, 0, runner.restarts())
     payload = describe_run(options, cameras, config, edge.base_dir, started_at, reader.clock_zero_s, report, ran=ran)
     write_json_atomically(options.output / RUN_FILE, payload)
     return report
+
+
+def _check(edge: Edge) -> None:
+    """Raises ConfigError for what an edge box can not do."""
+    if edge.config.ingest.tick_s is None:
+        raise ConfigError("ingest.tick_s: has to be set on an edge box, the same on all boxes and where they are fused")
+    if edge.options.video:
+        raise ConfigError("--video: an edge box knows no identities that could be drawn; leave it out")
+
+
+def _reader(edge: Edge) -> TickReader:
+    """What reads the cameras, not open yet. Raises ConfigError where their clock could differ from that of others."""
+    transport = edge.config.transport
+    specs = [spec_of(camid, camera) for camid, camera in enumerate(edge.cameras)]
+    max_seconds = edge.options.max_seconds
+    reader = TickReader(specs, edge.config.ingest, max_seconds=max_seconds, clock_zero_s=transport.clock_zero_s)
+    if reader.clock_zero_s is not None and transport.clock_zero is None:
+        raise ConfigError(
+            "transport.clock_zero: has to be set, to the same moment on all boxes, since cameras are live or have "
+            "a start_time; midnight before the first of them will do"
+        )
+    return reader
+
+
+def _sink(edge: Edge, client: Any, reader: TickReader) -> TrackletSink:
+    """Where tracklets are sent."""
+    transport = edge.config.transport
+    return TrackletSink(
+        client,
+        transport.box or "",
+        transport.redis,
+        [camera.name for camera in edge.cameras],
+        tick_s=reader.tick_s,
+        clock_zero_s=reader.clock_zero_s,
+        live=any(locate(camera.source)[0] in LIVE for camera in edge.cameras),
+    )
 
 
 def _send_all(runner: Runner, sink: TrackletSink, watch: Watch) -> None:

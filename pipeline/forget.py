@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.journal.journal import Journal, JournalError
+from pipeline.person import NobodyError, Person, person_of
 from pipeline.saved_state import StateError, load_state
-from pipeline.sinks.events import EVENTS_FILE, Decision, Tracklet, read_events, resolve
+from pipeline.sinks.events import EVENTS_FILE, read_events, resolve
 from pipeline.sinks.files import JOURNAL_FOLDER, PARTIAL, AtomicFile, OutputError, closing_path, naming
 from pipeline.sinks.final import (
     COLUMNS,
@@ -45,10 +46,6 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _LEFTOVER = ".forgetting"
 
 
-class NobodyError(OutputError):
-    """Nobody in the run has that number."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What a file said of the person before, and says now."""
@@ -73,32 +70,13 @@ class Forgotten:
         return not any(trace.num_after for trace in self.traces)
 
 
-@dataclass(frozen=True, slots=True)
-class _Person:
-    """All numbers that the person has had, and what is theirs."""
-
-    ids: frozenset[int]
-    decisions: Mapping[Tracklet, Sequence[Decision]]  # of all tracklets
-    names: tuple[str, ...]  # of cameras by the events' camid
-
-    def has(self, camid: int, track_id: int, time_s: float) -> bool:
-        """Whether a row at this time is the person's."""
-        parts = self.decisions.get((camid, track_id), ())
-        at = [part for place, part in enumerate(parts) if not place or part.from_s <= time_s]
-        return bool(at) and at[-1].global_id in self.ids
-
-    @property
-    def tracklets(self) -> list[Tracklet]:
-        return [one for one, parts in self.decisions.items() if any(part.global_id in self.ids for part in parts)]
-
-
 def forget(folder: Path, global_id: int) -> Forgotten:
     """Remove the person `global_id` from every file of the finished run in `folder`.
 
     Raises OutputError where there is no such run, it has not finished, or nobody has that number; nothing is changed
     then. A crash on the way leaves the old files or the new ones; a second call finishes the work.
     """
-    person = _person(folder, global_id)
+    person = person_of(folder, global_id)
     _check_finished(folder)
     texts = _texts(folder)
     before = {path: _hits(path, person) for path in texts}
@@ -130,32 +108,6 @@ def _forget_period(folder: Path, global_ids: Iterable[int]) -> list[Trace]:
     return traces
 
 
-def _person(folder: Path, global_id: int) -> _Person:
-    events = folder / EVENTS_FILE
-    if not events.is_file() or not (folder / TABLE_FILE).is_file():
-        raise OutputError(f"{folder}: no {EVENTS_FILE} and {TABLE_FILE}; name the output folder of a finished run")
-    camids: dict[str, int] = {}
-    told = list(read_events(events, camids))
-    became: dict[int, int] = {}
-    for event in told:
-        if event.kind == "merge":
-            became[event.other_id] = event.global_id
-        elif event.kind == "split":
-            became.pop(event.global_id, None)
-    ids = {global_id}
-    for gone in became:
-        last, seen = gone, set()
-        while last in became and last not in seen:
-            seen.add(last)
-            last = became[last]
-        if last == global_id:
-            ids |= seen
-    person = _Person(frozenset(ids), resolve(told), tuple(camids))
-    if not person.tracklets:
-        raise NobodyError(f"{folder}: nobody has the number {global_id}; identities.csv lists who has one")
-    return person
-
-
 def _check_finished(folder: Path) -> None:
     left = sorted(folder.glob(f"*{PARTIAL}"))
     if left:
@@ -180,7 +132,7 @@ def _journal(folder: Path) -> Journal:
         raise OutputError(str(error)) from error
 
 
-def _rewrite(folder: Path, person: _Person) -> None:
+def _rewrite(folder: Path, person: Person) -> None:
     """New events and tables without the person; that others keep what they have is checked before."""
     events, rows = folder / EVENTS_FILE, folder / f"{TABLE_FILE}{_LEFTOVER}"
     kept_events = folder / f"{EVENTS_FILE}{_LEFTOVER}"
@@ -211,7 +163,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
-def _kept_events(path: Path, person: _Person) -> Iterator[str]:
+def _kept_events(path: Path, person: Person) -> Iterator[str]:
     with path.open(encoding="utf-8") as file:
         for text in file:
             try:
@@ -227,7 +179,7 @@ def _kept_events(path: Path, person: _Person) -> Iterator[str]:
             yield text
 
 
-def _kept_rows(path: Path, person: _Person) -> Iterator[str]:
+def _kept_rows(path: Path, person: Person) -> Iterator[str]:
     camids = {name: camid for camid, name in enumerate(person.names)}
     with path.open(encoding="utf-8", newline="") as file:
         yield file.readline()
@@ -248,7 +200,7 @@ def _windows(folder: Path) -> Windows:
         return WINDOWS
 
 
-def _forget_vectors(folder: Path, person: _Person) -> Trace | None:
+def _forget_vectors(folder: Path, person: Person) -> Trace | None:
     """The vectors that are kept for `why`. Of a tracklet that was split all go, whoever else it shows."""
     path = folder / VECTORS_FILE
     if not path.is_file():
@@ -300,7 +252,7 @@ def _texts(folder: Path) -> list[Path]:
     return named + sorted((folder / MOT_FOLDER).glob("*.txt"))
 
 
-def _hits(path: Path, person: _Person) -> int:
+def _hits(path: Path, person: Person) -> int:
     """Rows or lines of the file that name the person."""
     if not path.is_file():
         return 0

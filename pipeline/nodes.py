@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from pipeline.config import Camera, PipelineConfig, overlapping_pairs
+from pipeline.factories import DetectFactory, EmbedFactory, FuseFactory, TrackFactory
 from pipeline.fusion.travel import GivenTravel
 from pipeline.reid.build import build_embedder
 from pipeline.runtime.chain import Node
 from pipeline.runtime.config import available_cores
 from pipeline.site import Region
-from pipeline.stages import DetectFactory, EmbedFactory, FuseFactory, TrackFactory
 
 PREPARE = partial(cv2.setNumThreads, 1)
 """Called first in each process that has stages, which share the cores: OpenCV is to have no threads of its own."""

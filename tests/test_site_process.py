@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.factories import FuseFactory
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.site_fuser import SiteJob
 from pipeline.fusion.sites import SiteFusers
 from pipeline.saved_state import StateError, load_state, save_state
 from pipeline.site_process import STATE_MODULES, SiteLostError, SiteProcess
-from pipeline.stages import FuseFactory
 from pipeline.types import EmbeddedFrame, FusedFrame
 from tests.fusion.scenes import DIM, look
 from tests.fusion.test_sites import NEIGHBOURS, crowd, events_of, fuser_of

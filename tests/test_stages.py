@@ -9,21 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.detect.config import DetectConfig
+from pipeline.factories import DetectFactory, EmbedFactory, FuseFactory, TrackFactory
 from pipeline.fusion.config import FusionConfig
 from pipeline.reid.config import ReidConfig
 from pipeline.site import Region
-from pipeline.stages import (
-    DetectFactory,
-    DetectStage,
-    EmbedFactory,
-    FuseFactory,
-    TrackFactory,
-    TrackStage,
-    join_clips,
-    shrink,
-)
+from pipeline.stages import DetectStage, TrackStage, shrink
 from pipeline.track.config import ClipConfig, TrackConfig
-from pipeline.types import Clips, DetectedFrame, Detections, Frame
+from pipeline.types import DetectedFrame, Detections, Frame
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 SQUARE = np.array([[0.0, 100.0], [100.0, 100.0], [100.0, 240.0], [0.0, 240.0]])
@@ -99,15 +91,6 @@ def test_a_preview_is_never_larger_than_the_picture() -> None:
     preview, scale = shrink(IMAGE, 1000)
     assert preview.shape == IMAGE.shape and scale == 1.0
     assert preview is not IMAGE
-
-
-def test_joined_clips_keep_their_order() -> None:
-    def one(track_id: int) -> Clips:
-        return Clips(np.array([track_id]), np.zeros((1, 4, 8, 4, 3), np.uint8), np.array([2]), np.array([0.5]))
-
-    none = Clips.empty(4, 8, 4)
-    assert join_clips(none, one(3), none, one(1)).track_id.tolist() == [3, 1]
-    assert len(join_clips(none, none)) == 0
 
 
 def test_factories_survive_pickling_and_build_working_stages() -> None:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from pipeline.runtime.chain import END, Node, NodeTime, Restart, Tick, Worker, shards_at
+from pipeline.runtime.chain import END, Node, NodeTime, Restart, Tick, shards_at
 from pipeline.runtime.pace import Pace, close_source
+from pipeline.runtime.worker import Worker
 
 _POLL_S = 0.1
 

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from pipeline.runtime.chain import Line, NodeTime, StageError, Tick
+from pipeline.runtime.chain import NodeTime, StageError, Tick
 from pipeline.runtime.held import Held
 from pipeline.runtime.rings import dump_whole
+from pipeline.runtime.worker import Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from pipeline.runtime.chain import Line, Node, NodeTime, StageError, Tick
+from pipeline.runtime.chain import Node, NodeTime, StageError, Tick
 from pipeline.runtime.rings import Ring, Span, Views, dump, dump_whole
+from pipeline.runtime.worker import Line
 
 _SAVING_SHARE = 0.1  # of a worker's time may go into saving its state
 _QUICK_S = 2e-3  # what never counts as long

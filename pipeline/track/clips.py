@@ -193,3 +193,16 @@ def sharpness(crop: UInt8) -> float:
     along = cv2.norm(grey[1:], grey[:-1], cv2.NORM_L1)
     ratio = (across + along) / (2 * grey.size * contrast)
     return float(ratio**2 / (ratio**2 + _HALF_SHARP**2))
+
+
+def join_clips(*parts: Clips) -> Clips:
+    """All clips in one value, in order; the parts must agree on T, h and w."""
+    filled = [part for part in parts if len(part)] or [parts[0]]
+    if len(filled) == 1:
+        return filled[0]
+    return Clips(
+        track_id=np.concatenate([part.track_id for part in filled]),
+        image=np.concatenate([part.image for part in filled]),
+        num_crops=np.concatenate([part.num_crops for part in filled]),
+        quality=np.concatenate([part.quality for part in filled]),
+    )

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pipeline.factories import FuseFactory
 from pipeline.fusion.build import build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.reorder import Dropped, Reorder
-from pipeline.runtime.chain import END, Node, StageError, Tick, Worker
-from pipeline.stages import FuseFactory, FuseStage
+from pipeline.runtime.chain import END, Node, StageError, Tick
+from pipeline.runtime.worker import Worker
+from pipeline.stages import FuseStage
 from pipeline.types import EmbeddedFrame, FusedFrame
 from tests.fusion.scenes import DIM, box, frame, look, of_track, resolve, walk
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config import load_cameras, load_given_travel, load_pipeline
+from pipeline.factories import FuseFactory
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.transitions import TransitionsFileError, estimate, load_transitions, save_transitions
@@ -21,7 +22,6 @@ from pipeline.fusion.travel_file import load_travel, save_travel
 from pipeline.fusion.zones import NUM_ZONES, Zones
 from pipeline.sinks.report.figures import travel_curves
 from pipeline.sinks.report.record import load_record
-from pipeline.stages import FuseFactory
 from pipeline.types import EmbeddedFrame
 from pipeline.yaml_file import ConfigError
 from tests.fusion.scenes import DIM, look, of_track, resolve, walk

@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.app import run
 from pipeline.config import load_cameras, load_pipeline
+from pipeline.factories import TrackFactory
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.travel import GivenTravel
@@ -31,7 +32,6 @@ from pipeline.runtime.chain import Node, NodeTime, Notice, Tick
 from pipeline.runtime.config import RuntimeConfig
 from pipeline.sinks.mosaic import Mosaic
 from pipeline.site import Region, Site
-from pipeline.stages import TrackFactory
 from pipeline.track.config import ClipConfig, TrackConfig
 from pipeline.types import Event, FusedFrame
 from pipeline.watch import Watch

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.track.build import build_clip_collector
-from pipeline.track.clips import ClipCollector, promise, sharpness
+from pipeline.track.clips import ClipCollector, join_clips, promise, sharpness
 from pipeline.track.config import ClipConfig
 from pipeline.types import Clips, Float32, Tracks, UInt8
 
@@ -223,3 +223,12 @@ def test_clips_without_crops_or_pixels_are_refused(clip_length: int, input_hw: t
 def test_spans_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="spacing_s <= max_spacing_s"):
         ClipConfig(spacing_s=5.0, max_spacing_s=1.0)
+
+
+def test_joined_clips_keep_their_order() -> None:
+    def one(track_id: int) -> Clips:
+        return Clips(np.array([track_id]), np.zeros((1, 4, 8, 4, 3), np.uint8), np.array([2]), np.array([0.5]))
+
+    none = Clips.empty(4, 8, 4)
+    assert join_clips(none, one(3), none, one(1)).track_id.tolist() == [3, 1]
+    assert len(join_clips(none, none)) == 0
