@@ -20,6 +20,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 VALUE_MODULES = "pipeline.types", "pipeline.settings", "pipeline.geometry."
 """What a state of any room may hold: to be allowed beside the modules of that room."""
 
@@ -82,7 +84,8 @@ class _Reader(pickle.Unpickler):
         if module == "collections" and name in _COLLECTIONS:
             return getattr(collections, name)
         if (module, name) in _NUMPY:
-            return getattr(importlib.import_module(module), name)
+            found = getattr(importlib.import_module(module), name)
+            return functools.partial(_owned, found) if name == "_frombuffer" else found
         if (module, name) == (__name__, _module.__name__):
             return functools.partial(_module, self._allowed)
         if _is_allowed(module, self._allowed) and "." not in name:
@@ -90,6 +93,14 @@ class _Reader(pickle.Unpickler):
             if isinstance(found, type) and found.__module__ == module:
                 return found
         raise StateError(f"this saved state names {module}.{name}, which has no place in one; it is none of ours")
+
+
+def _owned(read: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+    """An array whose memory is its own, not the bytes that were read: only such a one can be lengthened in place."""
+    found = read(*arguments)
+    own = found.copy(order="K")
+    own.flags.writeable = found.flags.writeable
+    return own
 
 
 def _by_name(module: types.ModuleType) -> tuple[Callable[..., Any], tuple[str]]:

@@ -13,7 +13,8 @@ from pipeline.fusion.build import build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.saved_state import StateError, load_state, save_state
 from pipeline.types import NO_PREVIEW, EmbeddedFrame, Embeddings, Tracks
-from tests.fusion.scenes import events_of_saved
+from tests.fusion.scenes import events_of_saved, look
+from tests.fusion.scenes import frame as scene
 
 DIM = 16
 
@@ -43,6 +44,21 @@ def test_a_fuser_that_was_saved_and_read_back_gives_the_same_events(resolve: str
     expected = told(1000)
     assert len(expected) >= 4
     assert told(7) == expected
+
+
+def test_a_fuser_that_was_read_back_gets_to_know_many_more_people() -> None:
+    looks = look(np.random.default_rng(0), 300, 64).astype(np.float32)
+    ticks = [
+        [scene(0, n, float(n), boxes={n + 1: (10, 10, 40, 90)}, clips=[(n + 1, looks[n])], ended=[n], dim=64)]
+        for n in range(300)
+    ]
+
+    def told(save_every: int) -> list[str]:
+        return events_of_saved(build_fuser(FusionConfig(), [None], frozenset(), 64), ticks, save_every)
+
+    expected = told(1000)
+    assert sum("create" in event for event in expected) > 64  # more than tables have room for at the start
+    assert told(40) == expected
 
 
 def test_what_is_shared_stays_shared_and_generators_go_on() -> None:
