@@ -142,7 +142,7 @@ def measure_gallery(size: int, dim: int, isotropic: bool) -> dict[str, float]:
 
 def fill(fuser: OnlineFuser, portions: Iterator[tuple[int, Float32]], size: int) -> None:
     """Put identities into a fuser as if each had been one tracklet, one after the other before second 0."""
-    book, gallery = fuser._book, fuser._gallery
+    book, gallery = fuser._state.book, fuser._state.gallery
     for start, vectors in portions:
         for row, vector in enumerate(vectors, start):
             last_s, camid = -10.0 - PAST_S * (1 - row / size), row % NUM_CAMERAS

@@ -190,7 +190,7 @@ class Soak:
     def remembered(self) -> tuple[int, int]:
         """Identities and vectors that newcomers are compared with."""
         fuser: Any = self.stage._fuser
-        return len(fuser._book), fuser._gallery.num_vectors
+        return len(fuser._state.book), fuser._state.gallery.num_vectors
 
 
 def run(args: argparse.Namespace, folder: Path) -> tuple[Soak, list[list[float]]]:

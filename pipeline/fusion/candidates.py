@@ -7,11 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.fusion.gallery import Gallery
-from pipeline.fusion.identities import IdentityBook
+from pipeline.fusion.fuser_state import FuserState
 from pipeline.fusion.parties import Parties
-from pipeline.fusion.store import TrackletStore
-from pipeline.fusion.travel import TravelModel
 from pipeline.types import BoolMask, Int64
 
 _FEW = 64  # identities with a tracklet in the store: up to so many all of them are candidates
@@ -32,23 +29,19 @@ class Candidates:
         num_neighbours: int,
         overlaps: frozenset[tuple[int, int]],
         num_cameras: int,
-        *,
-        store: TrackletStore,
-        gallery: Gallery,
-        book: IdentityBook,
-        travel: TravelModel,
+        state: FuserState,
     ) -> None:
-        self._store = store
-        self._gallery = gallery
-        self._book = book
-        self._travel = travel
+        self._store = state.store
+        self._gallery = state.gallery
+        self._book = state.book
+        self._travel = state.travel
         self._overlapping: BoolMask = np.eye(num_cameras, dtype=np.bool_)
         for a, b in overlaps:
             self._overlapping[a, b] = self._overlapping[b, a] = True
         self._linked: BoolMask = self._overlapping.copy()
         self._linked_s = -math.inf
-        self._near: Int64 = np.zeros((store.num_slots, num_neighbours), np.int64)  # global ids, 0: none
-        self._num_clips: Int64 = np.zeros(store.num_slots, np.int64)  # of a slot when it was looked up
+        self._near: Int64 = np.zeros((self._store.num_slots, num_neighbours), np.int64)  # global ids, 0: none
+        self._num_clips: Int64 = np.zeros(self._store.num_slots, np.int64)  # of a slot when it was looked up
 
     def follow(self, overlaps: frozenset[tuple[int, int]], num_cameras: int) -> None:
         """There are more cameras, and these pairs look at one place."""

@@ -7,16 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.fusion.archive import TrackletArchive
 from pipeline.fusion.candidates import Candidates
 from pipeline.fusion.evidence import Evidence
-from pipeline.fusion.floor import FloorAgreement
-from pipeline.fusion.gallery import Gallery
-from pipeline.fusion.identities import IdentityBook, Member
+from pipeline.fusion.exclusion import Exclusion
+from pipeline.fusion.fuser_state import FuserState
+from pipeline.fusion.identities import Member
 from pipeline.fusion.parties import Scores
-from pipeline.fusion.reranking import Reranking
-from pipeline.fusion.store import TrackletStore
-from pipeline.fusion.tracklet_record import TrackletRecord
 from pipeline.types import Event, EventKind, Float32, Float64, Int64
 
 _SLIP_CONFIDENCE = 0.9  # of an identity that a tracklet's change of looks founds
@@ -26,29 +22,17 @@ _MOMENT_S = 1e-4  # shorter than any frame, longer than times are rounded to
 class Changes:
     """Keeps book, gallery and store in step. Events wait in it until they are taken."""
 
-    def __init__(
-        self,
-        *,
-        store: TrackletStore,
-        gallery: Gallery,
-        book: IdentityBook,
-        floor: FloorAgreement,
-        evidence: Evidence,
-        candidates: Candidates,
-        reranking: Reranking,
-        archive: TrackletArchive | None = None,
-        record: TrackletRecord | None = None,
-    ) -> None:
-        """archive: where tracklets go that are over, if anybody wants them; record: the same, for later questions."""
-        self._archive = archive
-        self._record = record
-        self._store = store
-        self._gallery = gallery
-        self._book = book
-        self._floor = floor
+    def __init__(self, state: FuserState, evidence: Evidence, exclusion: Exclusion, candidates: Candidates) -> None:
+        self._archive = state.archive
+        self._record = state.record
+        self._store = state.store
+        self._gallery = state.gallery
+        self._book = state.book
+        self._floor = state.floor
+        self._reranking = state.reranking
         self._evidence = evidence
+        self._exclusion = exclusion
         self._candidates = candidates
-        self._reranking = reranking
         self._events: list[Event] = []
         self.member_of: dict[int, Member] = {}  # by slot
         self.now_s = -math.inf
@@ -177,7 +161,7 @@ class Changes:
         members = sorted(self._book.members(gid), key=lambda m: (m.first_s, m.camid, m.track_id))
         for place, later in enumerate(members):
             for earlier in members[:place]:
-                if earlier.last_s < later.first_s or not self._evidence.exclude(earlier, later):
+                if earlier.last_s < later.first_s or not self._exclusion.exclude(earlier, later):
                     continue
                 rest = Member(earlier.camid, earlier.track_id, later.first_s, earlier.last_s, slot=-1, open=False)
                 earlier.last_s, earlier.exit_zone = math.nextafter(later.first_s, -math.inf), -1
@@ -249,11 +233,10 @@ class Changes:
         self._keep(self._store.slots())
 
     def _keep(self, slots: Int64, until_s: float | None = None) -> None:
-        if (self._archive is None and self._record is None) or not len(slots):
+        if not len(slots):
             return
         zones = np.stack([self._evidence.zones(slots, entry=entry) for entry in (True, False)], axis=1)
         if self._archive is not None:
             for slot, (entry, leave) in zip(slots.tolist(), zones.tolist(), strict=True):
                 self._archive.keep(self._store, self._floor, slot, (entry, leave), until_s)
-        if self._record is not None:
-            self._record.keep(self._store, slots, zones, until_s)
+        self._record.keep(self._store, slots, zones, until_s)

@@ -13,12 +13,10 @@ from pipeline.fusion.candidates import Candidates
 from pipeline.fusion.changes import Changes
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.evidence import Evidence
-from pipeline.fusion.floor import FloorAgreement
-from pipeline.fusion.identities import IdentityBook
+from pipeline.fusion.exclusion import Exclusion
+from pipeline.fusion.fuser_state import FuserState
 from pipeline.fusion.parties import Parties, Scores
-from pipeline.fusion.store import TrackletStore
 from pipeline.fusion.threshold import LinkThreshold
-from pipeline.fusion.travel import TravelModel
 from pipeline.types import Int64
 
 _LINGER = 4.0  # an ended tracklet stays in the store for so many times `motion_s`, to be continued by another one
@@ -33,23 +31,22 @@ class Decisions:
     def __init__(
         self,
         config: FusionConfig,
+        state: FuserState,
         *,
-        store: TrackletStore,
-        book: IdentityBook,
-        floor: FloorAgreement,
         evidence: Evidence,
+        exclusion: Exclusion,
         candidates: Candidates,
         changes: Changes,
-        travel: TravelModel,
     ) -> None:
         self._config = config
-        self._store = store
-        self._book = book
-        self._floor = floor
+        self._store = state.store
+        self._book = state.book
+        self._floor = state.floor
+        self._travel = state.travel
         self._evidence = evidence
+        self._exclusion = exclusion
         self._candidates = candidates
         self._changes = changes
-        self._travel = travel
         self._threshold = LinkThreshold(config.false_merge_rate)
         self._reviewed_s = -math.inf
         self._turn = 0  # the last identity that was reviewed when its turn came
@@ -93,7 +90,7 @@ class Decisions:
         self._candidates.look_up(slots, self._now_s)
         parties = self._evidence.tracklets(slots)
         scores = self._evidence.compare(parties, *self._candidates.of(parties))
-        different = self._evidence.different(parties)
+        different = self._exclusion.different(parties)
         waiting = np.arange(len(slots))
         while len(waiting):
             linked, wait = self._links(waiting, slots, scores)

@@ -18,11 +18,11 @@ _FIRST_LOOK_S = 0.1
 class FloorAgreement:
     """Fading averages of the floor evidence for every pair of slots of a `TrackletStore`."""
 
-    def __init__(self, config: FusionConfig, allowed: BoolMask) -> None:
-        """allowed: (C, C) camera pairs that are both calibrated and overlap."""
+    def __init__(self, config: FusionConfig, allowed: BoolMask, area_m2: Float64) -> None:
+        """allowed: (C, C) pairs of cameras that are compared, people standing anywhere on `area_m2` (C, C)."""
         self._config = config
         self._allowed = allowed
-        self._area_m2: Float64 = np.full(allowed.shape, config.floor_area_m2)
+        self._area_m2: Float64 = np.maximum(area_m2, config.floor_area_m2)
         self._odds_s: Float64 = np.zeros((0, 0))  # log-odds x seconds
         self._distance_s: Float64 = np.zeros((0, 0))  # metres x seconds
         self._seen_s: Float64 = np.zeros((0, 0))  # seconds, fading

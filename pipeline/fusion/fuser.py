@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
-from pipeline.types import NO_PREVIEW, EmbeddedFrame, Event, FusedFrame, GlobalTracks, Tracks
+from pipeline.types import EmbeddedFrame, FusedFrame
 
 
 class Fuser(Protocol):
@@ -48,26 +46,3 @@ class Fuser(Protocol):
         Raises OSError.
         """
         ...
-
-
-def last_words(events: Sequence[Event], last_frame: Mapping[int, int], now_s: float) -> list[FusedFrame]:
-    """A frame without tracks that carries events after the last frames, or nothing where there are none.
-
-    last_frame: the number of the last frame of each camera, by camid.
-    """
-    if not events:
-        return []
-    camid = min(last_frame)
-    return [
-        FusedFrame(
-            camid=camid,
-            frame_idx=last_frame[camid],
-            time_s=now_s,
-            tracks=Tracks.empty(),
-            ground_xy=np.zeros((0, 2)),
-            global_tracks=GlobalTracks.empty(),
-            events=tuple(events),
-            preview=NO_PREVIEW,
-            preview_scale=1.0,
-        )
-    ]

@@ -2,9 +2,7 @@
 
 Every `learn_every_s` one pair of cameras has its turn: an unknown pair is searched for a homography
 (`self_calibration.py`), a known one is checked against what has been seen since, and searched anew now and
-then.
-Pairs that are good join cameras into floors: from the camera that knows most, or from one that is calibrated, along the
-best pairs (a spanning tree), every camera gets an `image_to_ground` of about metres.
+then. Pairs that are good join cameras into floors (`common_floor.py`).
 
 A floor is used only while it is good (`is_good`), and forgotten when people no longer are where it says.
 """
@@ -13,14 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.fusion.common_floor import CommonFloors, common_floors, held_out_m
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.self_calibration import PairFit, explained, learn_pair, refit
-from pipeline.fusion.self_calibration_feet import MOMENT_S, FeetBuffer, thinned
-from pipeline.fusion.self_calibration_metric import View, ground_of_first
+from pipeline.fusion.self_calibration_feet import MOMENT_S, FeetBuffer
 from pipeline.geometry.camera import GroundCamera
 from pipeline.types import BoolMask, EmbeddedFrame, Float64
 
@@ -32,7 +30,6 @@ _ABOVE_CHANCE = 1.5  # ... no better than so many times what chance explains, th
 _FEW = 25  # places where somebody stood are too few to tell
 _TRUST = 0.5  # how far the places of one way count as independent
 _MOST_ODDS = 6.0
-_RAYLEIGH_MEDIAN = 1.1774  # of a distance in the plane, per deviation of one axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,6 @@ class _Pair:
     found: str = "not looked for yet: too little was seen"  # in words
 
 
-@dataclass(slots=True)
-class _Floor:
-    cameras: dict[int, GroundCamera] = field(default_factory=dict)
-    sigma_m: dict[int, float] = field(default_factory=dict)
-    area_m2: dict[int, float] = field(default_factory=dict)
-    together: dict[int, int] = field(default_factory=dict)  # camid -> the first camera of its floor
-
-
 class LearnedFloor:
     """Owns the feet seen of late, the homographies between views, and the cameras made of them."""
 
@@ -86,7 +75,7 @@ class LearnedFloor:
         wanted = [(a, b) for a, b in wanted if cameras[a] is None or cameras[b] is None]
         self._pairs = [_Pair(pair, np.inf, config.learn_every_s) for pair in wanted]
         self._buffers = {camid: FeetBuffer(config.learn_window_s) for pair in wanted for camid in pair}
-        self._floor = _Floor()
+        self._floors = CommonFloors()
         self._next_s = -np.inf
         self._frozen = not wanted
 
@@ -110,17 +99,17 @@ class LearnedFloor:
 
     def camera(self, camid: int) -> GroundCamera | None:
         """The camera as learned, None where it is not (or not well enough) known. In about metres."""
-        return self._floor.cameras.get(camid)
+        return self._floors.cameras.get(camid)
 
     def sigma_m(self, camid: int) -> float:
         """By how much more a learned camera errs than a calibrated one, metres per axis."""
-        return self._floor.sigma_m.get(camid, 0.0)
+        return self._floors.sigma_m.get(camid, 0.0)
 
     def allowed(self) -> BoolMask:
         """(C, C) pairs of cameras on one learned floor that are said to overlap."""
         table = np.zeros((len(self._given), len(self._given)), np.bool_)
         for pair in self._pairs:
-            first = [self._floor.together.get(camid, -1) for camid in pair.cameras]
+            first = [self._floors.together.get(camid, -1) for camid in pair.cameras]
             if first[0] == first[1] >= 0:
                 table[pair.cameras] = table[pair.cameras[::-1]] = True
         return table
@@ -130,7 +119,7 @@ class LearnedFloor:
         table = np.zeros((len(self._given), len(self._given)))
         for pair in self._pairs:
             if pair.fit is not None:
-                table[pair.cameras] = table[pair.cameras[::-1]] = min(self._floor.area_m2[c] for c in pair.cameras)
+                table[pair.cameras] = table[pair.cameras[::-1]] = min(self._floors.area_m2[c] for c in pair.cameras)
         return table
 
     def history(self) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
@@ -174,7 +163,8 @@ class LearnedFloor:
         self._turn(due, now_s)
         if due.fit is before:
             return False
-        self._floor = self._build()
+        good = {pair.cameras: pair.fit for pair in self._pairs if pair.fit is not None}
+        self._floors = common_floors(good, self._given, self._buffers, self._config.floor_sigma_m)
         return True
 
     def _turn(self, pair: _Pair, now_s: float) -> None:
@@ -233,67 +223,6 @@ class LearnedFloor:
         pair.checked = moment
         return pair.fit
 
-    def _build(self) -> _Floor:
-        """Cameras on common floors, along the best pairs."""
-        good = [pair for pair in self._pairs if pair.fit is not None]
-        floor = _Floor()
-        left = sorted({camid for pair in good for camid in pair.cameras})
-        known = {camid: sum(p.fit.num_confirmed for p in good if p.fit and camid in p.cameras) for camid in left}
-        while left:
-            first = min(left, key=lambda camid: (self._given[camid] is None, -known[camid], camid))
-            chain = self._chain(first, good)
-            self._stand(first, chain, floor)
-            left = [camid for camid in left if camid not in chain]
-        for pair in good:
-            self._doubt(pair, floor)
-        return floor
-
-    def _chain(self, first: int, good: Sequence[_Pair]) -> dict[int, Float64]:
-        """camid -> homography px -> px of `first`, for all that hang together with it."""
-        chain: dict[int, Float64] = {first: np.eye(3)}
-        while True:
-            edges = [p for p in good if p.fit is not None and (p.cameras[0] in chain) != (p.cameras[1] in chain)]
-            if not edges:
-                return chain
-            best = max(edges, key=lambda p: (p.fit.num_confirmed if p.fit else 0, [-camid for camid in p.cameras]))
-            assert best.fit is not None
-            a, b = best.cameras
-            if a in chain:
-                back = np.asarray(np.linalg.inv(best.fit.a_to_b), np.float64)
-                chain[b] = np.asarray(chain[a] @ _oriented(back, best.fit.b_xy), np.float64)
-            else:
-                chain[a] = np.asarray(chain[b] @ best.fit.a_to_b, np.float64)
-
-    def _stand(self, first: int, chain: dict[int, Float64], floor: _Floor) -> None:
-        given = self._given[first]
-        views = [View(thinned(self._buffers[camid].feet()), to_first) for camid, to_first in chain.items()]
-        ground = given.image_to_ground if given is not None else ground_of_first(views)
-        for camid, to_first in chain.items():
-            own = self._given[camid]
-            floor.cameras[camid] = own or GroundCamera.from_homography(_normalised(ground @ to_first))
-            floor.together[camid] = first
-            trodden = floor.cameras[camid].to_ground(thinned(self._buffers[camid].feet()).xy)
-            trodden = trodden[np.isfinite(trodden).all(axis=1)]
-            floor.area_m2[camid] = float(len(np.unique(np.floor(trodden), axis=0)))
-
-    def _doubt(self, pair: _Pair, floor: _Floor) -> None:
-        """What held-out feet say of the accuracy, beyond what is said of every calibrated camera."""
-        _, per_axis = self._apart_m(pair, floor)
-        extra = float(np.sqrt(max(0.0, (per_axis**2 - 2 * self._config.floor_sigma_m**2) / 2)))
-        for camid in pair.cameras:
-            if self._given[camid] is None:
-                floor.sigma_m[camid] = max(floor.sigma_m.get(camid, 0.0), extra)
-
-    def _apart_m(self, pair: _Pair, floor: _Floor) -> tuple[float, float]:
-        """Of held-out feet: median distance on the floor, and the deviation per axis that goes with it."""
-        fit, camera = pair.fit, floor.cameras.get(pair.cameras[1])
-        if fit is None or camera is None:
-            return float("nan"), 0.0
-        apart = np.linalg.norm(camera.to_ground(fit.b_predicted_xy) - camera.to_ground(fit.b_xy), axis=1)
-        apart = apart[np.isfinite(apart)]
-        median = float(np.median(apart)) if len(apart) else float("inf")
-        return median, median / _RAYLEIGH_MEDIAN
-
     def _quality(self, pair: _Pair) -> PairQuality:
         assert pair.fit is not None
         return PairQuality(
@@ -304,7 +233,7 @@ class LearnedFloor:
             explained=pair.explained,
             explained_by_chance=pair.explained_by_chance,
             residual_heights=pair.fit.residual,
-            residual_m=self._apart_m(pair, self._floor)[0],
+            residual_m=held_out_m(pair.fit, self._floors.cameras[pair.cameras[1]]),
         )
 
 
@@ -325,13 +254,3 @@ def _words(fit: PairFit | None) -> str:
         f"{fit.num_confirmed} of {fit.num_people} people confirmed when held out, {fit.residual:.2f} heights apart, "
         f"{fit.gain:.1f} times as good as chance"
     )
-
-
-def _oriented(matrix: Float64, xy: Float64) -> Float64:
-    """The same homography with its third coordinate positive at most of the points."""
-    depth = np.column_stack((xy, np.ones(len(xy)))) @ matrix[2]
-    return matrix if np.median(depth) > 0 else -matrix
-
-
-def _normalised(matrix: Float64) -> Float64:
-    return np.asarray(matrix / np.linalg.norm(matrix[2]), np.float64)

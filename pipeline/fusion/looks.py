@@ -8,13 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.fusion.calibration import SimilarityCalibration
 from pipeline.fusion.changes import Changes
 from pipeline.fusion.config import FusionConfig
-from pipeline.fusion.floor import FloorAgreement
-from pipeline.fusion.gallery import Gallery
-from pipeline.fusion.reranking import Reranking
-from pipeline.fusion.store import TrackletStore, unit
+from pipeline.fusion.fuser_state import FuserState
+from pipeline.fusion.store import unit
 from pipeline.types import BoolMask, EmbeddedFrame, Float32, Float64, Int64
 
 _SURE_CLIPS = 2  # of a tracklet that later ones may contradict: a single one may be the poor one
@@ -59,26 +56,15 @@ class _Others(NamedTuple):
 class Looks:
     """Takes clips in, all of a tick at once, as if their items came one by one."""
 
-    def __init__(
-        self,
-        config: FusionConfig,
-        overlapping: BoolMask,
-        *,
-        store: TrackletStore,
-        gallery: Gallery,
-        floor: FloorAgreement,
-        calibration: SimilarityCalibration,
-        reranking: Reranking,
-        changes: Changes,
-    ) -> None:
+    def __init__(self, config: FusionConfig, overlapping: BoolMask, state: FuserState, changes: Changes) -> None:
         """overlapping: (C, C) which cameras look at one place."""
         self._config = config
         self._overlapping = overlapping
-        self._store = store
-        self._gallery = gallery
-        self._floor = floor
-        self._calibration = calibration
-        self._reranking = reranking
+        self._store = state.store
+        self._gallery = state.gallery
+        self._floor = state.floor
+        self._calibration = state.calibration
+        self._reranking = state.reranking
         self._changes = changes
 
     def follow(self, overlapping: BoolMask) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.fusion.association_file import merged_knowledge, write_knowledge
 from pipeline.fusion.config import FusionConfig
-from pipeline.fusion.fuser import last_words
+from pipeline.fusion.fused_frames import last_words
 from pipeline.fusion.reconcile import Names
 from pipeline.fusion.site_fuser import NearSite, SiteFuser, SiteJob, StartSite
 from pipeline.fusion.travel import CAMERAS_ONLY, GivenTravel, TravelModel, TravelTrust

@@ -118,8 +118,9 @@ def test_memory_stays_bounded_over_two_thousand_tracklets() -> None:
             ]
         )
         if turn % 100 == 99:
-            members = sum(map(len, fuser._book._members.values()))
-            sizes.append((fuser._store.num_slots, len(fuser._gallery._vector), len(fuser._changes.member_of), members))
+            state, vectors = fuser._state, len(fuser._state.gallery._vector)
+            members = sum(map(len, state.book._members.values()))
+            sizes.append((state.store.num_slots, vectors, len(fuser._changes.member_of), members))
     assert max(size[0] for size in sizes) <= 128
     assert max(size[1] for size in sizes) <= 512
     assert max(size[2] for size in sizes) <= 128

@@ -55,8 +55,8 @@ def test_clips_of_a_tick_teach_what_they_teach_one_item_after_the_other(seed: in
         assert kinds[0] == kinds[1]
         num_splits += sum(kind == "split" for kind, *_ in kinds[0])
         for name in ("same", "different_within", "different_across"):
-            one, other = getattr(together._calibration, name), getattr(singly._calibration, name)
+            one, other = getattr(together._state.calibration, name), getattr(singly._state.calibration, name)
             assert (one.mean, one.std) == pytest.approx((other.mean, other.std), abs=1e-6)
-        slots = together._store.slots()
-        assert np.allclose(together._store.vector_sum[slots], singly._store.vector_sum[slots], atol=1e-6)
+        slots = together._state.store.slots()
+        assert np.allclose(together._state.store.vector_sum[slots], singly._state.store.vector_sum[slots], atol=1e-6)
     assert num_splits

@@ -49,7 +49,7 @@ def busy() -> tuple[OnlineFuser, np.ndarray, np.random.Generator]:
 def test_of_eighty_people_in_view_no_two_of_a_camera_are_one(
     busy: tuple[OnlineFuser, np.ndarray, np.random.Generator],
 ) -> None:
-    store = busy[0]._store
+    store = busy[0]._state.store
     slots = store.slots()
     worn = list(zip(store.camid[slots].tolist(), store.global_id[slots].tolist(), strict=True))
     assert len(worn) == len(set(worn)) == NUM_CAMERAS * PER_CAMERA
@@ -61,17 +61,17 @@ def test_of_many_only_those_near_by_or_alike_are_candidates(
 ) -> None:
     fuser, people, rng = busy
     fuser.step([frame(0, 8, 4.0, boxes={50: box(1700, 200)})])  # a newcomer without a clip: by place alone
-    store = fuser._store
+    store = fuser._state.store
     slot = np.array([store.slot_of(0, 50)])
     candidates = fuser._changes._candidates
-    ids, table = candidates.of(fuser._evidence.tracklets(slot))
+    ids, table = candidates.of(fuser._decisions._evidence.tracklets(slot))
     cameras = {int(store.camid[s]) for s in store.slots() if int(store.global_id[s]) in ids[table[0]].tolist()}
     assert cameras == {0, 1}  # its own camera and the one that overlaps with it
     away = people[7 * PER_CAMERA]  # looks like somebody in camera 7
     fuser.step([frame(0, 9, 4.1, boxes={51: box(1900, 200)}, clips=[(51, clip(rng, away, 0.1))])])
     slot = np.array([store.slot_of(0, 51)])
     candidates.look_up(slot, 4.1)
-    ids, table = candidates.of(fuser._evidence.tracklets(slot))
+    ids, table = candidates.of(fuser._decisions._evidence.tracklets(slot))
     alike = int(store.global_id[store.slot_of(7, 1)])
     assert alike in ids[table[0]].tolist()
 
@@ -82,7 +82,7 @@ def test_a_camera_that_people_come_from_is_looked_at_too(
     fuser, _, _ = busy
     candidates = fuser._changes._candidates
     assert not candidates._ways()[5, 0]
-    counts = fuser._travel.cameras
+    counts = fuser._state.travel.cameras
     for _ in range(3):
         counts.add(np.array([5]), 0, np.array([6.0]), np.array([1.0]))
     assert candidates._ways()[5, 0] and candidates._ways()[0, 5]
@@ -98,7 +98,7 @@ def test_of_many_a_part_is_reviewed_in_turn_until_all_were(
         turn = decisions._due()
         assert len(turn) <= 16
         seen |= set(turn)
-    assert seen == set(fuser._store.global_id[fuser._store.slots()].tolist())
+    assert seen == set(fuser._state.store.global_id[fuser._state.store.slots()].tolist())
 
 
 def scores(global_ids: list[int], at: list[list[int]], log_odds: list[float]) -> Scores:
@@ -139,5 +139,5 @@ def test_no_identity_is_founded_for_what_is_left_after_the_last_row_of_a_trackle
     fused += fuser.step([frame(0, 9, 1.8, clips=[(1, clip(rng, people[1], 0.1))], ended=[1])])
     fused += fuser.flush()
     assert [event.kind for f in fused for event in f.events] == ["create"]
-    alike = fuser._gallery.exemplars([1])[0] @ people.T
+    alike = fuser._state.gallery.exemplars([1])[0] @ people.T
     assert alike[0, 0] > 0.95  # and the clip is not taken for the first person's

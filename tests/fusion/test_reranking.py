@@ -130,7 +130,7 @@ def test_off_no_neighbour_is_sought_and_nothing_is_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(Neighbourhoods, "similarities", never)
     fuser = fuser_of(reranking_neighbours=5)
     off = played(fuser, ticks)
-    assert len(fuser._reranking) == 0
+    assert len(fuser._state.reranking) == 0
     assert "mixed_similarity" not in fuser.knowledge(["a", "b"])[0]
     assert [repr(event) for event in off] == [repr(event) for event in played(fuser_of(), ticks)]
     assert [repr(event) for event in off] != [repr(event) for event in on]
@@ -143,7 +143,8 @@ def test_what_mixed_similarities_mean_is_learned_without_labels() -> None:
     learned = fuser.knowledge(["a", "b"])[0]["mixed_similarity"]
     assert learned["same"]["mean"] > learned["different_within"]["mean"] + 0.2
     assert learned["different_within"]["mean"] != module.mixed_calibration(fuser._config).different_within.mean
-    odds = fuser._reranking.calibration.log_odds(np.array([learned["different_across"]["mean"], 0.9]), across=True)
+    mixed = fuser._state.reranking.calibration
+    odds = mixed.log_odds(np.array([learned["different_across"]["mean"], 0.9]), across=True)
     assert odds[0] < 0 < odds[1]
 
 

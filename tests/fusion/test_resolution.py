@@ -140,10 +140,10 @@ def test_events_come_to_exactly_the_partition_that_was_found(seed: int, loose: b
     ticks = chaos(seed, 30)
     changes = {"open_s": 1.5} if loose else {}
     fuser, _, events = played(ticks, **changes)
-    assert fuser._archive is not None
+    assert fuser._state.archive is not None
     table = resolve(events)
-    parts, pairs = fuser._archive.parts()
-    made = {"calibration": fuser._calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
+    parts, pairs = fuser._state.archive.parts()
+    made = {"calibration": fuser._state.calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
     label = Resolver(fuser._config, fuser._overlaps, **made).partition(parts, pairs)
     found: dict[int, set[int]] = {}
     for camid, track_id, from_s, cluster in zip(parts.camid, parts.track_id, parts.from_s, label, strict=True):
@@ -212,8 +212,8 @@ def test_what_online_missed_is_found_when_all_is_known() -> None:
     """However wrong the identities are that it begins with, here everybody somebody new each time."""
     rng = np.random.default_rng(4)
     fuser, _, _ = played(easy_ticks(), 32)
-    assert fuser._archive is not None
-    parts, pairs = fuser._archive.parts()
+    assert fuser._state.archive is not None
+    parts, pairs = fuser._state.archive.parts()
     label = fuser._resolver.partition(
         Parts(
             **{n: getattr(parts, n) for n in parts.__dataclass_fields__}
@@ -227,9 +227,9 @@ def test_what_online_missed_is_found_when_all_is_known() -> None:
 
 def test_windows_of_a_long_run_join_to_one_partition() -> None:
     fuser, _, _ = played(easy_ticks(turns=6), 32)
-    assert fuser._archive is not None
-    parts, pairs = fuser._archive.parts()
-    made = {"calibration": fuser._calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
+    assert fuser._state.archive is not None
+    parts, pairs = fuser._state.archive.parts()
+    made = {"calibration": fuser._state.calibration, "travel": fuser._resolver._travel, "mixed": fuser._resolver._mixed}
     short = Resolver(fuser._config, fuser._overlaps, **made, step=8)
     label = short.partition(parts, pairs)
     truth = [(track_id - 1) % 4 for track_id in parts.track_id.tolist()]
@@ -257,7 +257,7 @@ def test_archive_is_bounded_and_lets_closed_identities_go() -> None:
         person = clip(rng, np.ones(32), 1.0)
         for frame in walk(0, turn + 1, [100.0 * turn, 100.0 * turn + 1], person, rng):
             closed += sum(event.kind == "close" for fused in fuser.step([frame]) for event in fused.events)
-        archive = fuser._archive
+        archive = fuser._state.archive
         assert isinstance(archive, TrackletArchive)
         assert max(len(archive), len(archive._worn) - 1, len(archive._members) - 1, len(archive._closes)) <= 5
     assert closed >= 20

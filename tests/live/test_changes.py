@@ -371,4 +371,4 @@ def test_the_gallery_s_size_is_that_of_the_gallery() -> None:
         fuser.step([frame(0, round(10 * at_s) + 5, at_s + 0.5, ended=[number])])
     fuser.flush()
     sizes = fuser.sizes()
-    assert sizes["identities"] == 3 and sizes["gallery"] == len(fuser._gallery.exemplars([1, 2, 3])[0]) >= 3
+    assert sizes["identities"] == 3 and sizes["gallery"] == len(fuser._state.gallery.exemplars([1, 2, 3])[0]) >= 3
