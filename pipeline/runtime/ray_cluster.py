@@ -8,6 +8,9 @@ Every `checkpoint_ticks` ticks all actors are asked for their state behind one a
 what it has sent since. Where an actor dies, or its machine, another takes its place, all go back to that state, and
 the ticks since then are sent again; what had been given out by then is not given twice. That the others go back too
 costs a few ticks of work, and needs no knowledge of which call of which actor was lost.
+
+Where hosts read the sources, a machine that dies takes pictures of those ticks with it: they lead to something else the
+second time. So what ticks led to is then given out when the state behind them is safe, and not before.
 """
 
 from __future__ import annotations
@@ -38,12 +41,13 @@ _MOST_SKIPPED = 3  # savings that are left out one after the other for that reas
 
 @dataclass(slots=True, eq=False)
 class _Sent:
-    """Ticks of a shard that were sent in one call. `given`: what they led to has been given out."""
+    """Ticks of a shard that were sent in one call."""
 
     shard: int
     num_ticks: int
     ticks: Any  # reference, or the ticks themselves where they are small
     result: Any  # reference
+    outcome: list[Tick] | None = None  # what they led to, until it is given out
     given: bool = False
 
 
@@ -117,6 +121,7 @@ class RayRunner:
         self._states: dict[Place, bytes] = {}  # as of the last cut that is whole
         self._kept: deque[_Sent] = deque()  # all that was sent behind it
         self._under_way: deque[_Sent | _Cut] = deque()
+        self._ready: deque[_Sent] = deque()  # done, and not given out yet
         self._since_cut = self._num_skipped = 0
         self._too_long = False
         self._num_waiting = [0] * len(self._sources)
@@ -157,6 +162,7 @@ class RayRunner:
                     yield from self._oldest()
             if all(ended) and self._under_way:
                 yield from self._oldest()
+        yield from self._give(self._ready)
         self.times()
 
     def times(self) -> tuple[NodeTime, ...]:
@@ -207,14 +213,24 @@ class RayRunner:
         self._under_way.popleft()
         if isinstance(oldest, _Cut):
             self._settle(found)
+            yield from self._give(self._ready)
             return
         if isinstance(outcome, Failure):
             raise error_of(outcome)
-        oldest.given = True
+        oldest.outcome = outcome
         self._num_waiting[oldest.shard] -= oldest.num_ticks
-        for tick in outcome:
-            if not tick.is_end:
-                yield tick
+        self._ready.append(oldest)
+        if not (self._hosts and self._actors.can_save):
+            yield from self._give(self._ready)
+
+    def _give(self, ready: deque[_Sent]) -> Iterator[Tick]:
+        """What ticks led to, which from now on is not to change any more."""
+        while ready:
+            sent = ready.popleft()
+            outcome, sent.outcome, sent.given = sent.outcome or [], None, True
+            for tick in outcome:
+                if not tick.is_end:
+                    yield tick
 
     def _settle(self, found: dict[Place, Snapshot | Failure]) -> None:
         """A cut is whole: from now on the run goes back no further."""
@@ -226,7 +242,7 @@ class RayRunner:
             states[place] = snapshot.state
             self._too_long |= snapshot.saving_s > max(_SAVING_SHARE * snapshot.worked_s, _QUICK_S)
         self._states = states
-        while self._kept and self._kept[0].given:
+        while self._kept and (self._kept[0].given or self._kept[0].outcome is not None):
             self._kept.popleft()
 
     def _is_loss(self, error: BaseException) -> bool:
@@ -248,6 +264,10 @@ class RayRunner:
         self._build_again(num_ticks)
         for sent in self._kept:
             sent.result = self._actors.work(sent.shard, sent.ticks)
+        for sent in self._ready:
+            sent.outcome = None
+            self._num_waiting[sent.shard] += sent.num_ticks
+        self._ready.clear()
         self._under_way = deque(sent for sent in self._kept if not sent.given)
 
     def _build_again(self, num_ticks: int) -> None:

@@ -119,5 +119,5 @@ def test_uniforms_of_a_simulated_site_are_noticed_and_other_sites_have_none(grou
     fuser = build_fuser(FusionConfig(), [None] * 4, run.site.overlaps(), looks.dim)
     for items in embedded_frames(run, fps=2.0):
         fuser.step(items)
-    found = fuser._calibration.humps_across.found  # type: ignore[attr-defined]
+    found = fuser._state.calibration.humps_across.found  # type: ignore[attr-defined]
     assert (found is not None) == bool(groups)

@@ -15,7 +15,7 @@ from pipeline.runtime.inline import InlineRunner
 from pipeline.runtime.ray_actors import options_of
 from pipeline.runtime.ray_cluster import RayRunner
 from pipeline.runtime.ray_hosts import RayHosts, RayWay
-from tests.runtime.toys import Add, Broken, Counts, CountsBuiltTwice, Dies, Late, Total, pictures, ticks
+from tests.runtime.toys import Add, Broken, Counts, CountsBuiltTwice, CountsPictures, Dies, Late, Total, pictures, ticks
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 pytestmark = pytest.mark.slow
@@ -191,6 +191,37 @@ def test_a_lost_host_is_replaced_and_items_of_which_it_held_the_content_are_left
         *((n, 0) for n in range(5)),
         *((n, 1) for n in range(5, 10)),
     ]
+
+
+@pytest.mark.parametrize("checkpoint_ticks", [8, 20, 100])
+def test_what_was_given_out_stays_true_though_a_host_and_its_worker_die_together(checkpoint_ticks: int) -> None:
+    """As with their machine. Pictures are lost, so the second time the same ticks lead to something else."""
+
+    def source(way: RayWay):
+        for first in range(0, 60, 5):
+            if first == 35:
+                way.end()
+                ray.kill(runner._actors._actors[0, 0])
+            try:
+                _, references = way.fetch("some", first, 5)
+            except ConnectionError as error:
+                way.renew(str(error))
+                _, references = way.fetch("some", first, 5)
+            yield from (Tick(0, n, (Kept(n, reference),)) for n, reference in enumerate(references, first))
+
+    config = RuntimeConfig(kind="ray", checkpoint_ticks=checkpoint_ticks)
+    nodes = [Node("count", CountsPictures), Node("fuse", Pass, merges=True, stateless=True)]
+    items = []
+    with (
+        RayHosts(nodes, 1, config, Pictures) as hosts,
+        RayRunner(nodes, [source(hosts.ways[0])], config, hosts=hosts) as runner,
+    ):
+        for tick in runner:
+            items += tick.items
+        assert {restart.worker for restart in runner.restarts()} >= {"count", "read-0"}
+    assert 20 < len(items) <= 60
+    assert [count for _, count in items] == list(range(len(items)))
+    assert [number for number, _ in items] == sorted({number for number, _ in items})
 
 
 def test_a_cluster_without_room_is_told_of(monkeypatch) -> None:

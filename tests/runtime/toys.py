@@ -130,6 +130,30 @@ class Counts:
         self._count = state
 
 
+class CountsPictures:
+    """Numbers the pictures that it sees, and takes its time."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, items: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, int]]:
+        out = []
+        for number, _ in items:
+            time.sleep(0.02)
+            out.append((number, self._count))
+            self._count += 1
+        return out
+
+    def flush(self) -> list[tuple[int, int]]:
+        return []
+
+    def state(self) -> int:
+        return self._count
+
+    def restore(self, state: int) -> None:
+        self._count = state
+
+
 class CountsBuiltTwice(Counts):
     """Kills its process at work, and the next one while it is built."""
 
