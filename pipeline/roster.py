@@ -28,7 +28,8 @@ from pipeline.config import (
 from pipeline.detect.build import build_detector, depends_on_cameras
 from pipeline.fusion.travel import GivenTravel
 from pipeline.ingest.build import LIVE, locate
-from pipeline.ingest.ticks import ChangeError, TickReader
+from pipeline.ingest.plans import ChangeError
+from pipeline.ingest.ticks import TickReader
 from pipeline.ingest.urls import mask_credentials
 from pipeline.live.changes import RefusedError
 from pipeline.nodes import region_of

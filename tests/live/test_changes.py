@@ -21,8 +21,9 @@ from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.plans import ChangeError
 from pipeline.ingest.spec import CameraSpec
-from pipeline.ingest.ticks import ChangeError, TickReader
+from pipeline.ingest.ticks import TickReader
 from pipeline.live.changes import RefusedError
 from pipeline.report import Progress, RunOptions
 from pipeline.roster import Listener, Roster
