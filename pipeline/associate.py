@@ -16,14 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import __version__
-from pipeline.config import (
-    Camera,
-    PipelineConfig,
-    load_cameras,
-    load_given_travel,
-    load_pipeline,
-    overlapping_pairs,
-)
+from pipeline.cameras import Camera, load_cameras, load_given_travel, overlapping_pairs
+from pipeline.config import PipelineConfig, load_pipeline
 from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.status import CameraStatus
 from pipeline.interchange.readers import READERS, files_of, frame_rates, ids_from_one, kind_of

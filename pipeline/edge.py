@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.ticks import TickReader
 from pipeline.live.config import live_config

@@ -16,15 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.config import (
-    Camera,
-    PipelineConfig,
-    Regions,
-    camera_of,
-    load_cameras,
-    load_given_travel,
-    overlapping_pairs,
-)
+from pipeline.cameras import Camera, camera_of, load_cameras, load_given_travel, overlapping_pairs
+from pipeline.config import PipelineConfig, Regions
 from pipeline.detect.build import build_detector, depends_on_cameras
 from pipeline.fusion.travel import GivenTravel
 from pipeline.ingest.build import LIVE, locate

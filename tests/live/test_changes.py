@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from pipeline.app import run
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.cameras import load_cameras
+from pipeline.config import load_pipeline
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.travel import GivenTravel
