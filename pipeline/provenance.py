@@ -57,6 +57,7 @@ def describe_run(
     ran: Ran | None = None,
 ) -> dict[str, Any]:
     """The content of run.json."""
+    overlaps = overlapping_pairs(cameras)
     return {
         "crosscam": __version__,
         "python": platform.python_version(),
@@ -75,7 +76,27 @@ def describe_run(
             "detect": _hash(detector_path(config.detect, base_dir)),
             "reid": _hash(embedder_path(config.reid, base_dir)),
         },
-        "cameras": _cameras_told(cameras, report),
+        "cameras": [
+            {
+                "id": camera.name,
+                "source": mask_credentials(camera.source),
+                "calibrated": camera.ground is not None,
+                "overlaps": [cameras[other].name for other in range(len(cameras)) if _pair(camid, other) in overlaps],
+                "state": status.state,
+                "message": status.message,
+                "frames": status.num_frames,
+                "dropped": status.num_dropped,
+                "broken": status.num_broken,
+                "reconnects": status.num_reconnects,
+                "width": status.width,
+                "height": status.height,
+                "fps": status.fps,
+                "tracklets": tracklets,
+            }
+            for camid, (camera, status, tracklets) in enumerate(
+                zip(cameras, report.cameras, report.num_tracklets, strict=True)
+            )
+        ],
         "identities": report.num_identities,
         "cross_camera_links": report.num_cross_camera_links,
         "learned_floor": floors_told(options.output),
@@ -84,31 +105,6 @@ def describe_run(
             for node in report.nodes
         ],
     }
-
-
-def _cameras_told(cameras: tuple[Camera, ...], report: RunReport) -> list[dict[str, Any]]:
-    overlaps = overlapping_pairs(cameras)
-    return [
-        {
-            "id": camera.name,
-            "source": mask_credentials(camera.source),
-            "calibrated": camera.ground is not None,
-            "overlaps": [cameras[other].name for other in range(len(cameras)) if _pair(camid, other) in overlaps],
-            "state": status.state,
-            "message": status.message,
-            "frames": status.num_frames,
-            "dropped": status.num_dropped,
-            "broken": status.num_broken,
-            "reconnects": status.num_reconnects,
-            "width": status.width,
-            "height": status.height,
-            "fps": status.fps,
-            "tracklets": tracklets,
-        }
-        for camid, (camera, status, tracklets) in enumerate(
-            zip(cameras, report.cameras, report.num_tracklets, strict=True)
-        )
-    ]
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:
