@@ -115,9 +115,9 @@ class Roster:
                 self._check_possible()
                 yield
             except (ConfigError, ChangeError, RefusedError, ValueError) as error:
-                self.num_refused += 1
                 text = mask_credentials(str(error))
                 log.error("cameras stay as they are, %s is refused: %s", what, text)
+                self.num_refused += 1  # who sees the count finds the reason in the log
                 raise RefusedError(text, error.status if isinstance(error, RefusedError) else 400) from None
 
     def _check_possible(self) -> None:
