@@ -88,7 +88,13 @@ def run_edge(
     names = [camera.name for camera in cameras]
     started_at, started = datetime.now(UTC), time.perf_counter()
     with ExitStack() as stack:
-        reader = _reader_of(edge)
+        specs = [spec_of(camid, camera) for camid, camera in enumerate(cameras)]
+        reader = TickReader(specs, config.ingest, max_seconds=options.max_seconds, clock_zero_s=transport.clock_zero_s)
+        if reader.clock_zero_s is not None and transport.clock_zero is None:
+            raise ConfigError(
+                "transport.clock_zero: has to be set, to the same moment on all boxes, since cameras are live or have "
+                "a start_time; midnight before the first of them will do"
+            )
         client = connect(transport.redis)
         stack.enter_context(every(STOP_PERIOD_S, lambda: reader.close() if stop() else None))
         stack.enter_context(reading(reader, stop))
@@ -133,21 +139,6 @@ def run_edge(
     payload = describe_run(options, cameras, config, edge.base_dir, started_at, reader.clock_zero_s, report, ran=ran)
     write_json_atomically(options.output / RUN_FILE, payload)
     return report
-
-
-def _reader_of(edge: Edge) -> TickReader:
-    """What reads the box's cameras; not open yet. Raises ConfigError where the boxes' clocks would begin apart."""
-    transport = edge.config.transport
-    specs = [spec_of(camid, camera) for camid, camera in enumerate(edge.cameras)]
-    reader = TickReader(
-        specs, edge.config.ingest, max_seconds=edge.options.max_seconds, clock_zero_s=transport.clock_zero_s
-    )
-    if reader.clock_zero_s is not None and transport.clock_zero is None:
-        raise ConfigError(
-            "transport.clock_zero: has to be set, to the same moment on all boxes, since cameras are live or have "
-            "a start_time; midnight before the first of them will do"
-        )
-    return reader
 
 
 def _send_all(runner: Runner, sink: TrackletSink, watch: Watch) -> None:
