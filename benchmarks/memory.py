@@ -22,7 +22,7 @@ from pathlib import Path
 import av
 import yaml
 
-from pipeline.config import load_cameras
+from pipeline.cameras import load_cameras
 
 _MIB = 1 / 1024
 

@@ -22,7 +22,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from trackers import ByteTrackTracker
 
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.cameras import load_cameras
+from pipeline.config import load_pipeline
 from pipeline.detect.build import build_detector
 from pipeline.evaluation.overlaps import overlaps
 from pipeline.evaluation.scores import association_ceiling, without_association

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.cameras import load_cameras
+from pipeline.config import load_pipeline
 from pipeline.evaluation.scores import association_ceiling, score, without_association
 from pipeline.evaluation.tables import TrackTable
 from pipeline.fusion.build import build_fuser

@@ -34,7 +34,8 @@ import numpy as np
 import onnxruntime as ort
 
 from pipeline.app import run
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.cameras import load_cameras
+from pipeline.config import load_pipeline
 from pipeline.detect.build import build_detector
 from pipeline.detect.onnx import OnnxDetector
 from pipeline.ingest.feed import Feed

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.asked import roster_before
-from pipeline.config import Camera, PipelineConfig, load_cameras, load_given_travel, load_pipeline, load_runtime
+from pipeline.cameras import Camera, load_cameras, load_given_travel
+from pipeline.config import PipelineConfig, load_pipeline, load_runtime
 from pipeline.floor_bounds import floor_bounds
 from pipeline.live.config import live_config
 from pipeline.live.figures import Snapshot

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.detect.build import model_hash
 from pipeline.detect.build import model_path as detector_path
 from pipeline.ingest.build import LIVE, locate

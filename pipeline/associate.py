@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config import (
-    Camera,
-    PipelineConfig,
-    load_cameras,
-    load_given_travel,
-    load_pipeline,
-    overlapping_pairs,
-)
+from pipeline.cameras import Camera, load_cameras, load_given_travel, overlapping_pairs
+from pipeline.config import PipelineConfig, load_pipeline
 from pipeline.factories import FuseFactory
 from pipeline.fusion.association_file import floors_told
 from pipeline.ingest.status import CameraStatus

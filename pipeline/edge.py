@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.ticks import TickReader
 from pipeline.live.config import live_config

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.config import Camera
+from pipeline.cameras import Camera
 from pipeline.ingest.status import CameraStatus
 
 

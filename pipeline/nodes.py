@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config import Camera, PipelineConfig, overlapping_pairs
+from pipeline.cameras import Camera, overlapping_pairs
+from pipeline.config import PipelineConfig
 from pipeline.factories import DetectFactory, EmbedFactory, FuseFactory, TrackFactory
 from pipeline.fusion.travel import GivenTravel
 from pipeline.reid.build import build_embedder

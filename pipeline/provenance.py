@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config import Camera, PipelineConfig, overlapping_pairs
+from pipeline.cameras import Camera, overlapping_pairs
+from pipeline.config import PipelineConfig
 from pipeline.detect.build import model_hash
 from pipeline.detect.build import model_path as detector_path
 from pipeline.fusion.association_file import floors_told

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.ingest.far_feed import FarFeeds
 from pipeline.ingest.far_host import FeedHost
 from pipeline.ingest.feed import Feed

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.ingest.items import OpenFeed
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.ticks import TickReader

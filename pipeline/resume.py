@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pipeline.asked import asked_of, facts_of, is_live
-from pipeline.config import Camera, PipelineConfig
+from pipeline.cameras import Camera
+from pipeline.config import PipelineConfig
 from pipeline.ingest.spec import CameraSpec
 from pipeline.report import RunOptions
 from pipeline.run_journal import (

@@ -16,19 +16,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.config import (
-    Camera,
-    PipelineConfig,
-    Regions,
-    camera_of,
-    load_cameras,
-    load_given_travel,
-    overlapping_pairs,
-)
+from pipeline.cameras import Camera, camera_of, load_cameras, load_given_travel, overlapping_pairs
+from pipeline.config import PipelineConfig, Regions
 from pipeline.detect.build import build_detector, depends_on_cameras
 from pipeline.fusion.travel import GivenTravel
 from pipeline.ingest.build import LIVE, locate
-from pipeline.ingest.ticks import ChangeError, TickReader
+from pipeline.ingest.plans import ChangeError
+from pipeline.ingest.ticks import TickReader
 from pipeline.ingest.urls import mask_credentials
 from pipeline.live.changes import RefusedError
 from pipeline.nodes import region_of
@@ -121,9 +115,9 @@ class Roster:
                 self._check_possible()
                 yield
             except (ConfigError, ChangeError, RefusedError, ValueError) as error:
-                self.num_refused += 1
                 text = mask_credentials(str(error))
                 log.error("cameras stay as they are, %s is refused: %s", what, text)
+                self.num_refused += 1  # who sees the count finds the reason in the log
                 raise RefusedError(text, error.status if isinstance(error, RefusedError) else 400) from None
 
     def _check_possible(self) -> None:

@@ -31,7 +31,7 @@ from pipeline.sinks.files import JOURNAL_FOLDER, output_error
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _CONFIG = JournalConfig(retention_bytes=4096)  # what the last snapshot has made superfluous goes at once
 BEFORE_ALL = -(1 << 60)
 """`tick` of a checkpoint that was taken before the first tick."""

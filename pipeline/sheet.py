@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config import Camera, load_cameras
+from pipeline.cameras import Camera, load_cameras
 from pipeline.evaluation.text import TableError
 from pipeline.ingest.build import LIVE, SourceKind, locate, open_source
 from pipeline.ingest.config import IngestConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import load_cameras, overlapping_pairs
+from pipeline.cameras import load_cameras, overlapping_pairs
 from pipeline.fusion.partition import Group, crossing_share, propose_sites
 from pipeline.fusion.transitions import TransitionsFileError, read_document
 from pipeline.fusion.travel_file import TRANSITIONS_FILE

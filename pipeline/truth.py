@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import load_cameras
+from pipeline.cameras import load_cameras
 from pipeline.evaluation.loaders import GroundTruthEntry, load_ground_truth, load_predictions, load_tracks
 from pipeline.evaluation.tables import TrackTable
 from pipeline.yaml_file import ConfigError

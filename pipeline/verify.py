@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import load_cameras, overlapping_pairs
+from pipeline.cameras import load_cameras, overlapping_pairs
 from pipeline.interchange.readers import GLOBAL_TRACKS, frame_rates, kind_of, read_tracks
 from pipeline.interchange.rows import NO_ID, TrackRows, timed
 from pipeline.invariants import (

@@ -208,19 +208,11 @@ def compared_now(memory: Memory, one: Tracklet, other: Tracklet) -> dict[str, An
         told |= _reranked(neighbourhoods, graph.has_look, (i, j), np.isfinite(odds))
     if not math.isfinite(graph.chain[i, j]):
         return told
-    gap_s = max(float(parts.first_s[j] - parts.last_s[i]), 0.0)
-    prior = return_log_odds(np.array([gap_s]), config.return_log_odds, config.return_s, config.return_decay)
-    zones = parts.exit_zone[i : i + 1], parts.entry_zone[j : j + 1]
-    travels = gap_s > 0 and zones[0][0] >= 0 and zones[1][0] >= 0
-    travel = float(memory.travel.log_odds(*zones, np.array([gap_s]))[0]) if travels else 0.0
     chance = posterior(odds)[0]
     rivals = np.where(np.arange(j) == i, -np.inf, odds)
     second = int(rivals.argmax())
+    told |= _way(memory, parts[np.array([i, j])], float(graph.chain[i, j]))
     told |= {
-        "gap_s": gap_s,
-        "prior": float(prior[0]),
-        "travel": travel,
-        "motion": float(graph.chain[i, j] - prior[0] - travel),
         "total": float(odds[i]),
         "p_same": float(chance[i]),
         "candidates": int(np.isfinite(odds).sum()),
@@ -228,6 +220,22 @@ def compared_now(memory: Memory, one: Tracklet, other: Tracklet) -> dict[str, An
     if np.isfinite(rivals[second]):
         told |= {"runner_up": memory.name(int(rows[second])), "margin": float(odds[i] - rivals[second])}
     return told
+
+
+def _way(memory: Memory, pair: Parts, chain: float) -> dict[str, float]:
+    """What the time between the two parts of a pair, earlier and later, says; chain: log-odds of all that but looks."""
+    config = memory.config
+    gap_s = max(float(pair.first_s[1] - pair.last_s[0]), 0.0)
+    prior = return_log_odds(np.array([gap_s]), config.return_log_odds, config.return_s, config.return_decay)
+    zones = pair.exit_zone[:1], pair.entry_zone[1:]
+    travels = gap_s > 0 and zones[0][0] >= 0 and zones[1][0] >= 0
+    travel = float(memory.travel.log_odds(*zones, np.array([gap_s]))[0]) if travels else 0.0
+    return {
+        "gap_s": gap_s,
+        "prior": float(prior[0]),
+        "travel": travel,
+        "motion": float(chain - prior[0] - travel),
+    }
 
 
 def _nearest(parts: Parts, mine: Int64, theirs: Int64) -> tuple[int, int]:

@@ -70,13 +70,7 @@ def export_onnx(
     """
     reid = cast(ReidModel, model)
     length = reid.clip_length if clip_length is None else clip_length
-    if length < 1 or (length % reid.frame_multiple):
-        raise ValueError(f"clip_length {length}: {reid.name} needs a positive multiple of {reid.frame_multiple}")
-    if not all(SIDE_PX[0] <= side <= SIDE_PX[1] for side in reid.input_hw) or length > MAX_CLIP_LENGTH:
-        raise ValueError(
-            f"clips of {length} crops of {reid.input_hw[0]} x {reid.input_hw[1]}: the pipeline takes sides from "
-            f"{SIDE_PX[0]} to {SIDE_PX[1]} pixels and up to {MAX_CLIP_LENGTH} crops"
-        )
+    _check_fits(reid, length)
     manifest_path = _manifest_path(path)
     network = _Vectors(copy.deepcopy(model).cpu().float(), is_image=length == 1).eval()
     shape: tuple[int, ...] = (3, *reid.input_hw) if length == 1 else (length, 3, *reid.input_hw)
@@ -84,18 +78,8 @@ def export_onnx(
     partial = path.with_name(path.name + ".partial")
     try:
         exporter, parity = write_onnx(network, shape, partial)
-        manifest = {
-            "format": 1,
-            "about": about or f"{reid.name}, exported by crosscam's reid_train",
-            "input_size": list(reid.input_hw),
-            "colour": "rgb",
-            "scale": 1.0 / 255.0,
-            "mean": [float(v) for v in mean],
-            "std": [float(v) for v in std],
-            "clip_length": length,
-            "dim": reid.dim,
-            "sha256": _sha256(partial),
-        }
+        about = about or f"{reid.name}, exported by crosscam's reid_train"
+        manifest = _manifest(reid, length, mean, std, about=about, sha256=_sha256(partial))
         # The manifest names the model's checksum: whoever reads between the two renames is told, never deceived.
         text = manifest_path.with_name(manifest_path.name + ".partial")
         text.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -135,6 +119,35 @@ def run_export(weights: Path, output: Path | None = None, *, clip_length: int | 
     return export_onnx(
         model, output or folder / f"{reid.name}.onnx", clip_length=clip_length, mean=mean, std=std, about=_words(about)
     )
+
+
+def _check_fits(model: ReidModel, clip_length: int) -> None:
+    """Raises ValueError for clips that the network, or the pipeline, does not take."""
+    if clip_length < 1 or (clip_length % model.frame_multiple):
+        raise ValueError(f"clip_length {clip_length}: {model.name} needs a positive multiple of {model.frame_multiple}")
+    if not all(SIDE_PX[0] <= side <= SIDE_PX[1] for side in model.input_hw) or clip_length > MAX_CLIP_LENGTH:
+        raise ValueError(
+            f"clips of {clip_length} crops of {model.input_hw[0]} x {model.input_hw[1]}: the pipeline takes sides from "
+            f"{SIDE_PX[0]} to {SIDE_PX[1]} pixels and up to {MAX_CLIP_LENGTH} crops"
+        )
+
+
+def _manifest(
+    model: ReidModel, clip_length: int, mean: Sequence[float], std: Sequence[float], *, about: str, sha256: str
+) -> dict[str, Any]:
+    """What the pipeline has to know of the network; `sha256` is that of the ONNX file."""
+    return {
+        "format": 1,
+        "about": about,
+        "input_size": list(model.input_hw),
+        "colour": "rgb",
+        "scale": 1.0 / 255.0,
+        "mean": [float(v) for v in mean],
+        "std": [float(v) for v in std],
+        "clip_length": clip_length,
+        "dim": model.dim,
+        "sha256": sha256,
+    }
 
 
 class _Vectors(nn.Module):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Camera, Regions
+from pipeline.cameras import Camera
+from pipeline.config import Regions
 from pipeline.floor_bounds import floor_bounds
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.status import CameraStatus

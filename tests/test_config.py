@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import load_cameras, load_pipeline, overlapping_pairs
+from pipeline.cameras import load_cameras, overlapping_pairs
+from pipeline.config import load_pipeline
 from pipeline.yaml_file import ConfigError
 
 

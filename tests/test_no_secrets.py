@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.app import run
-from pipeline.config import camera_of, load_cameras, load_pipeline
+from pipeline.cameras import camera_of, load_cameras
+from pipeline.config import load_pipeline
 from pipeline.ingest.urls import mask_credentials
 from pipeline.live.config import LiveConfig
 from pipeline.live.figures import CameraFigures, Snapshot

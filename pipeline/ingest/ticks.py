@@ -1,4 +1,5 @@
-"""The tick reader: all cameras on one clock, one tick after the other. The only place that drops frames.
+"""The tick reader: all cameras on one clock, one tick after the other. The only place that drops frames:
+`slots.py` says which, and a feed whose queue is full its oldest.
 
 Time is cut into slots of `tick_s`. A frame's slot is the one its capture time lies in, or the next one after the
 slot of the camera's last frame; a tick is a slot in which at least one camera has a frame.
@@ -7,8 +8,6 @@ slot of the camera's last frame; a tick is a slot in which at least one camera h
 from __future__ import annotations
 
 import logging
-import math
-import os
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -16,18 +15,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from pipeline.ingest.build import LIVE, locate
 from pipeline.ingest.clock import WallClock
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.feed import Feed
 from pipeline.ingest.items import AnyFeed, Common, FeedPlan, Item, OpenFeed
+from pipeline.ingest.plans import ChangeError, Playback, clock_zero_of, group_by_source, plan_of_added, plans_at_start
+from pipeline.ingest.slots import Slots
 from pipeline.ingest.spec import CameraSpec
 from pipeline.ingest.status import CameraStatus, StatusBoard
 from pipeline.types import Frame, HeldFrame
 
 logger = logging.getLogger(__name__)
 
-_SLOT_EPS: Final = 0.05  # of a tick: timestamps are rounded, in some containers to milliseconds
 _JOIN_S: Final = 2.0  # how long `close` waits for its threads, all together
 _POLL_S: Final = 0.5  # the longest sleep of a reader that counts on nobody
 
@@ -43,10 +42,6 @@ class Tick:
 
     index: int
     frames: tuple[Frame | HeldFrame, ...]
-
-
-class ChangeError(ValueError):
-    """Cameras that can not be added while others are being read. The message names the camera and why."""
 
 
 class TickReader:
@@ -78,21 +73,18 @@ class TickReader:
         self._open_feed = open_feed
         self._wall = WallClock()
         self._board = StatusBoard(specs)
-        self._names = {s.camid: s.name for s in specs}
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._feeds: list[AnyFeed] = []
-        self._slots: dict[AnyFeed, int] = {}  # of each feed's last frame, by its own time
-        self._groups = _group_by_source(specs)
-        self.clock_zero_s = _clock_zero_s(self._groups, self._wall) if clock_zero_s is None else clock_zero_s
+        self._groups = group_by_source(specs)
+        self.clock_zero_s = clock_zero_of(self._groups, self._wall) if clock_zero_s is None else clock_zero_s
         self.tick_s = self._config.tick_s or 0.0  # known once open
+        self._slots = Slots(self.tick_s, self._board)
         self._last_index: int | None = None
         self._first_s: float | None = None  # capture time of the first tick
         self._first_taken_s = 0.0  # time.monotonic() of the first tick
-        self._last_idx: dict[int, int] = {}  # camid -> number of its last frame
-        self._last_s: dict[int, float] = {}  # camid -> its time
-        self._any_live = False
-        self._paced_from_s: float | None = None  # time on the shared clock at which recordings began to be played
+        self._last: dict[int, tuple[int, float]] = {}  # camid -> frame_idx and time_s of its last frame
+        self._playback = Playback()
         self._next_notice: object = None
         self.notice: object = None
         self._state = "new"
@@ -112,7 +104,8 @@ class TickReader:
         if self._state != "new":
             return
         self._state = "opening"
-        for plan in self._plans():
+        self._playback, plans = plans_at_start(self._groups, self._config, self.clock_zero_s or 0.0)
+        for plan in plans:
             self._feeds.append(self._feed(plan))
         try:
             for feed in self._feeds:
@@ -130,6 +123,7 @@ class TickReader:
             raise NoCameraError(f"no camera could be read:\n{reasons}")
         if self._config.tick_s is None:
             self.tick_s = min(f.interval_s for f in opened)
+            self._slots = Slots(self.tick_s, self._board)
         self._warn_of_long_ticks(opened)
         with self._news:
             if self._state == "opening":
@@ -150,7 +144,7 @@ class TickReader:
                 if not feed.camids:
                     feed.stop()
                     self._feeds.remove(feed)
-                    self._slots.pop(feed, None)
+                    self._slots.forget(feed)
             self._board.remove(remove)
             for plan in plans:
                 self._board.add(plan.specs[0])
@@ -173,36 +167,22 @@ class TickReader:
 
     def _added(self, spec: CameraSpec) -> FeedPlan:
         """How a camera is read that comes later; the caller holds the lock."""
-        kind, address = locate(spec.source)
-        is_live, again = kind in LIVE, spec.camid in self._last_idx
-        any_live, any_realtime = self._any_live, self._paced_from_s is not None
-        if is_live and not any_live:
-            raise ChangeError(
-                f"camera {spec.name}: it is live, but this run reads recordings; start another run for live cameras"
-            )
-        if not is_live and again:
-            raise ChangeError(
-                f"camera {spec.name}: there was a camera of that id; a recording that is added needs a new one"
-            )
-        now_s = self._now_s()
-        dropping = self._config.policy == "drop_oldest"
-        return FeedPlan(
-            kind=kind,
-            address=address,
-            specs=(spec,),
-            zero_s=spec.offset_s - (self.clock_zero_s or 0.0) if is_live else now_s,
-            paced_from_s=now_s - self._wall.elapsed_s() if any_realtime and not is_live else None,
-            dropping=dropping or (is_live and self._config.policy == "auto"),
-            threads=self._config.decode_threads or max(1, (os.cpu_count() or 1) // (len(self._feeds) + 1)),
-            first_idx=self._last_idx[spec.camid] + 1 if again else 0,
-            after_s=self._last_s[spec.camid] if again else float("-inf"),
+        return plan_of_added(
+            spec,
+            self._config,
+            self._playback,
+            clock_zero_s=self.clock_zero_s or 0.0,
+            now_s=self._now_s(),
+            elapsed_s=self._wall.elapsed_s(),
+            num_others=len(self._feeds),
+            last=self._last.get(spec.camid),
         )
 
     def _now_s(self) -> float:
-        if self._any_live:
+        if self._playback.any_live:
             return self._wall.now_s() - (self.clock_zero_s or 0.0)
-        if self._paced_from_s is not None:
-            return self._paced_from_s + self._wall.elapsed_s()
+        if self._playback.paced_from_s is not None:
+            return self._playback.paced_from_s + self._wall.elapsed_s()
         return 0.0 if self._last_index is None else (self._last_index + 1) * self.tick_s
 
     def close(self) -> None:
@@ -236,34 +216,6 @@ class TickReader:
     def _feed(self, plan: FeedPlan) -> AnyFeed:
         return self._open_feed(plan, self._config, Common(self._wall, self._board, self._lock, self._news))
 
-    def _plans(self) -> list[FeedPlan]:
-        kinds = [locate(group[0].source) for group in self._groups]
-        any_live = any(kind in LIVE for kind, _ in kinds)
-        dropping = self._config.policy == "drop_oldest"
-        clock_zero_s = self.clock_zero_s or 0.0
-        zeros_s = [
-            group[0].offset_s - clock_zero_s
-            if kind in LIVE
-            else group[0].offset_s + (0.0 if group[0].start_time_s is None else group[0].start_time_s - clock_zero_s)
-            for group, (kind, _) in zip(self._groups, kinds, strict=True)
-        ]
-        recorded_s = [z for z, (kind, _) in zip(zeros_s, kinds, strict=True) if kind not in LIVE]
-        paced_from_s = min(recorded_s, default=0.0) if any_live or dropping else None
-        self._any_live, self._paced_from_s = any_live, paced_from_s
-        threads = self._config.decode_threads or max(1, (os.cpu_count() or 1) // max(1, len(self._groups)))
-        return [
-            FeedPlan(
-                kind=kind,
-                address=address,
-                specs=group,
-                zero_s=zero_s,
-                paced_from_s=None if kind in LIVE else paced_from_s,
-                dropping=dropping or (kind in LIVE and self._config.policy == "auto"),
-                threads=threads,
-            )
-            for group, (kind, address), zero_s in zip(self._groups, kinds, zeros_s, strict=True)
-        ]
-
     def _settled(self) -> bool:
         """Enough is known to start; the caller holds the lock."""
         if all(f.settled for f in self._feeds):
@@ -289,12 +241,12 @@ class TickReader:
                 active = [f for f in self._feeds if f.queue or not f.finished]
                 if not active or self._time_is_up(active):
                     return None
-                self._drop_together(active)
-                slots = {f: slot for f in active if (slot := self._slot_of(f)) is not None}
+                self._slots.drop_together(active)
+                slots = {f: slot for f in active if (slot := self._slots.of_next(f, self._last_index)) is not None}
                 index = min(slots.values(), default=None)
                 wait_s = _POLL_S if index is None else self._wait_s(active, slots, index)
                 if index is not None and wait_s <= 0:
-                    taken = [(f, self._take(f)) for f, slot in slots.items() if slot == index]
+                    taken = [(f, self._slots.take(f)) for f, slot in slots.items() if slot == index]
                     self.notice = self._next_notice
                     break
                 self._news.wait(wait_s)
@@ -311,29 +263,6 @@ class TickReader:
             and time.monotonic() > self._first_taken_s + self._max_seconds + self._config.max_wait_s
         )
 
-    def _drop_together(self, active: Sequence[AnyFeed]) -> None:
-        """When the pipeline is too slow and a camera has lost frames, the others give up theirs of that time too:
-        whole ticks cost less than the same frames one by one."""
-        behind = [f.queue[0].time_s for f in active if f.overflowed and f.queue]
-        if not behind:
-            return
-        until_s = max(behind) + self.tick_s / 2
-        for feed in active:
-            while feed.plan.dropping and len(feed.queue) > 1 and feed.queue[1].time_s < until_s:
-                self._board.count((camid for camid, _ in feed.pop().images), dropped=1)
-
-    def _slot_of(self, feed: AnyFeed) -> int | None:
-        """Slot of the feed's next frame, None where it has none. A dropping feed that runs ahead of its clock by
-        more than one slot, because it is faster than the ticks, gives up frames."""
-        while feed.queue:
-            by_time = math.floor(feed.queue[0].time_s / self.tick_s + _SLOT_EPS)
-            slot = max(by_time, self._slots[feed] + 1) if feed in self._slots else by_time
-            if not feed.plan.dropping or slot <= by_time + 1:
-                late = feed.plan.realtime and self._last_index is not None and slot <= self._last_index
-                return self._last_index + 1 if late and self._last_index is not None else slot
-            self._board.count((camid for camid, _ in feed.pop().images), dropped=1)
-        return None
-
     def _wait_s(self, active: Sequence[AnyFeed], slots: dict[AnyFeed, int], index: int) -> float:
         """How long to wait for the cameras that have no frame yet but may still have one for slot `index`."""
         missing = [f for f in active if f not in slots]
@@ -344,13 +273,6 @@ class TickReader:
             return 0.0
         oldest_s = min(f.queue[0].queued_s for f, slot in slots.items() if slot == index)
         return oldest_s + self._config.max_wait_s - time.monotonic()
-
-    def _take(self, feed: AnyFeed) -> Item:
-        item = feed.queue[0]
-        by_time = math.floor(item.time_s / self.tick_s + _SLOT_EPS)
-        self._slots[feed] = max(by_time, self._slots.get(feed, by_time - 1) + 1)
-        feed.last_time_s = item.time_s
-        return feed.pop()
 
     def _tick(self, index: int, taken: Sequence[tuple[AnyFeed, Item]]) -> Tick | None:
         self._last_index = index
@@ -366,28 +288,8 @@ class TickReader:
             for frame in item.frames():
                 if frame.camid not in feed.camids:
                     continue  # it was removed while the picture waited
-                self._last_idx[frame.camid], self._last_s[frame.camid] = frame.frame_idx, frame.time_s
+                self._last[frame.camid] = frame.frame_idx, frame.time_s
                 frames.append(frame)
                 height, width = frame.size_hw
                 self._board.delivered(frame.camid, time_s=frame.time_s, lag_s=lag_s, width=width, height=height)
         return Tick(index, tuple(sorted(frames, key=lambda f: f.camid)))
-
-
-def _group_by_source(specs: Sequence[CameraSpec]) -> list[tuple[CameraSpec, ...]]:
-    """Cameras that share a decoder: the same source, and the same times. In the order of their first camid."""
-    groups: dict[object, list[CameraSpec]] = {}
-    for spec in sorted(specs, key=lambda s: s.camid):
-        key = (locate(spec.source), spec.fps, spec.start_time_s, spec.offset_s)
-        groups.setdefault(key, []).append(spec)
-    return [tuple(group) for group in groups.values()]
-
-
-def _clock_zero_s(groups: Sequence[tuple[CameraSpec, ...]], wall: WallClock) -> float | None:
-    recorded = [g[0] for g in groups if locate(g[0].source)[0] not in LIVE]
-    starts_s = [s.start_time_s for s in recorded if s.start_time_s is not None]
-    for spec in recorded if starts_s else ():
-        if spec.start_time_s is None:
-            logger.warning("camera %s has no start_time; taken as the earliest of the others", spec.name)
-    if starts_s:
-        return min(starts_s)
-    return wall.now_s() if len(recorded) < len(groups) else None

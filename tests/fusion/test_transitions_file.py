@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.cameras import load_cameras, load_given_travel
 from pipeline.cli import app
-from pipeline.config import load_cameras, load_given_travel, load_pipeline
+from pipeline.config import load_pipeline
 from pipeline.factories import FuseFactory
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig

@@ -15,15 +15,17 @@ import pytest
 import yaml
 
 from pipeline.app import run
-from pipeline.config import load_cameras, load_pipeline
+from pipeline.cameras import load_cameras
+from pipeline.config import load_pipeline
 from pipeline.factories import TrackFactory
 from pipeline.fusion.build import TravelMemory, build_fuser
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.travel import GivenTravel
 from pipeline.geometry.camera import GroundCamera
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.plans import ChangeError
 from pipeline.ingest.spec import CameraSpec
-from pipeline.ingest.ticks import ChangeError, TickReader
+from pipeline.ingest.ticks import TickReader
 from pipeline.live.changes import RefusedError
 from pipeline.report import Progress, RunOptions
 from pipeline.roster import Listener, Roster

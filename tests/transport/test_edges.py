@@ -176,7 +176,8 @@ def test_a_wrong_password_ends_the_run_with_a_word(
 
 
 def test_the_examples_in_configs_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.config import load_cameras, load_pipeline
+    from pipeline.cameras import load_cameras
+    from pipeline.config import load_pipeline
 
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
     for name in ("west", "east", "central"):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import load_cameras
+from pipeline.cameras import load_cameras
 from pipeline.simulate.drawn import device, jobs
 from pipeline.simulate.drawn import reid_set as sets
 from pipeline.simulate.drawn.crops import NobodySeenError, random_stroll
