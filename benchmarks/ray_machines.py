@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 
 from pipeline.app import run
 from pipeline.report import Progress, RunOptions, RunReport
-from pipeline.verify import Limits, SiteFacts, verify
+from pipeline.verify import Limits, site_facts, tolerances, verify
 from tests.runtime.coloured_site import write_coloured_site
 
 FILES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")
@@ -138,7 +138,8 @@ def lost(folder: Path) -> None:
     rows = {way: _rows(folder / way / "global_tracks.csv") for way in ("inline", "dying")}
     boxes = {way: {(r["camera"], r["frame"], r["left"], r["top"]) for r in rows[way]} for way in rows}
     missing, doubled = len(boxes["inline"] - boxes["dying"]), len(rows["dying"]) - len(boxes["dying"])
-    holds = verify(folder / "dying", SiteFacts(), Limits()).holds
+    run_folder = folder / "dying"
+    holds = verify(run_folder, site_facts(None, run_folder), Limits(*tolerances(run_folder))).holds
     print(
         f"\nThe run whose machine died: of {len(boxes['inline'])} boxes {missing} are missing, {doubled} there twice;"
     )

@@ -102,16 +102,21 @@ def frame_steps(rows: TrackRows) -> Float64:
     return steps
 
 
-def one_place_at_once(rows: TrackRows, spans: Spans, overlaps: AnyArray, clock_error_s: float) -> Check:
+def one_place_at_once(
+    rows: TrackRows, spans: Spans, overlaps: AnyArray, clock_error_s: float, handover_s: float = 0.0
+) -> Check:
     """No id in two cameras at once that do not overlap; `overlaps` (C, C) bool, symmetric, true on the diagonal.
 
-    Two stays break it if they share a moment, or with a clock error at least that long.
+    Two stays break it if they share a moment, or with a clock error at least that long. Where one begins and ends
+    before the other does, the tracker may have hung on to something else at its end, for less than `handover_s`.
     """
     found: list[tuple[int, int, float]] = []
     num_broken = 0
     for i, j in _pairs(spans, 0.0):
         common_s = np.minimum(spans.last_s[i], spans.last_s[j]) - spans.first_s[j]
         bad = ~overlaps[spans.camid[i], spans.camid[j]] & (common_s >= clock_error_s - _EPS_S)
+        hands_over = (spans.first_s[i] < spans.first_s[j]) & (spans.last_s[i] < spans.last_s[j])
+        bad &= ~hands_over | (common_s >= handover_s - _EPS_S)
         num_broken += int(bad.sum())
         found += zip(i[bad].tolist(), j[bad].tolist(), common_s[bad].tolist(), strict=True)
         found = sorted(found, key=lambda pair: spans.first_s[pair[1]])[:NUM_EXAMPLES]

@@ -166,10 +166,11 @@ def _head(asked: Asked) -> dict[str, Any]:
 def _read(data: bytes, path: Path) -> tuple[Asked, Checkpoint | None]:
     try:
         document = load_state(data, ())
-        if document["format"] != _FORMAT or document["crosscam"] != __version__:
+        written, mine = (document["crosscam"], document["format"]), (__version__, _FORMAT)
+        if written != mine:
             raise ResumeError(
-                f"{path}: was written by version {document['crosscam']}, this is {__version__}; go on with that "
-                "version, or start the run anew"
+                f"{path}: was written by version {written[0]} (states of kind {written[1]}), this is {mine[0]} (kind "
+                f"{mine[1]}); go on with that version, or start the run anew"
             )
         asked = Asked(**document["asked"])
         return asked, None if document["finished"] else Checkpoint(**document["checkpoint"])

@@ -42,9 +42,11 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as impossible."""
+    """What counts as impossible. `handover_s`: for so long one of two stays may go on at its end, beside the other that
+    begins elsewhere, as a tracker hangs on to something else."""
 
     clock_error_s: float = 0.0
+    handover_s: float = 0.0
     max_speed_m_s: float = 10.0
     ground_slack_m: float = 3.0
 
@@ -102,6 +104,15 @@ def site_facts(cams: Path | None, folder: Path | None) -> SiteFacts:
     return _facts_of_run(run_file) if run_file and run_file.is_file() else SiteFacts()
 
 
+def tolerances(folder: Path | None) -> tuple[float, float]:
+    """Clock error and handover, seconds, that the run in `folder` was told to allow; 0 where it does not say."""
+    try:
+        fusion = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["config"]["fusion"] if folder else {}
+        return float(fusion.get("simultaneous_s", 0.0)), float(fusion.get("handover_s", 0.0))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return 0.0, 0.0
+
+
 def verify(
     path: Path, facts: SiteFacts, limits: Limits, *, kind: str | None = None, fps: float | None = None
 ) -> Verdict:
@@ -139,7 +150,7 @@ def _checks_in_time(rows: TrackRows, facts: SiteFacts, limits: Limits) -> list[C
     return [
         Check(names[0], skipped=unknown)
         if facts.overlaps is None and len(rows.cameras) > 1
-        else one_place_at_once(rows, spans, overlaps, limits.clock_error_s),
+        else one_place_at_once(rows, spans, overlaps, limits.clock_error_s, limits.handover_s),
         possible_travel(rows, spans, least_s, limits.clock_error_s)
         if least_s.any()
         else Check(names[1], skipped="no least travel times are given; cams.yaml can, under `transitions`"),

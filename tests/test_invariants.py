@@ -35,6 +35,16 @@ def in_two_places(table: TrackRows, overlaps: AnyArray = APART, clock_error_s: f
     return one_place_at_once(table, spans_of(table), overlaps, clock_error_s)
 
 
+def test_a_tracker_may_hang_on_at_the_end_of_a_stay_for_a_while() -> None:
+    table = rows(*walk("a", range(21)), *walk("b", range(16, 40)))
+    spans = spans_of(table)
+    common_s = float(spans.last_s[0] - spans.first_s[1])
+    assert one_place_at_once(table, spans, APART, 0.0, handover_s=common_s + 0.01).holds
+    assert not one_place_at_once(table, spans, APART, 0.0, handover_s=common_s).holds
+    inside = rows(*walk("a", range(21)), *walk("b", range(5, 8)))
+    assert not one_place_at_once(inside, spans_of(inside), APART, 0.0, handover_s=100.0).holds
+
+
 def test_empty_tables_hold() -> None:
     empty = TrackRows.empty(("a", "b"))
     spans = spans_of(empty)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.interchange.readers import read_tracks
 from pipeline.interchange.writers import WRITERS
-from pipeline.verify import Limits, SiteFacts, Verdict, site_facts, verify
+from pipeline.verify import Limits, SiteFacts, Verdict, site_facts, tolerances, verify
 from pipeline.yaml_file import ConfigError
 from tests.run_folders import small_run
 
@@ -34,6 +34,16 @@ def test_a_run_holds_and_all_its_files_are_looked_at(tmp_path: Path) -> None:
         "ids never reused": "holds",
         "explained by events": "holds",
     }
+
+
+def test_what_a_run_was_told_to_allow_is_read_from_its_folder(tmp_path: Path) -> None:
+    assert tolerances(None) == tolerances(tmp_path) == (0.0, 0.0)
+    file = tmp_path / "run.json"
+    for text in ("{", "[]", '{"config": {"fusion": {"simultaneous_s": null}}}', '{"config": null}'):
+        file.write_text(text)
+        assert tolerances(tmp_path) == (0.0, 0.0)
+    file.write_text('{"config": {"fusion": {"simultaneous_s": 0.3, "handover_s": 1.5}}}')
+    assert tolerances(tmp_path) == (0.3, 1.5)
 
 
 def test_a_table_that_somebody_changed_is_no_longer_explained(tmp_path: Path) -> None:

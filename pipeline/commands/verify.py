@@ -31,8 +31,13 @@ def verify(
     ] = None,
     fps: Annotated[float | None, typer.Option(min=0.001, help="frames per second of tracks without times")] = None,
     clock_error_s: Annotated[
-        float, typer.Option(min=0.0, help="how much the cameras' clocks may differ, seconds")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="how much the cameras' clocks may differ, seconds [default: what the run was told: "
+            "fusion.simultaneous_s, and fusion.handover_s where a tracker hangs on; else 0]",
+        ),
+    ] = None,
     max_speed_m_s: Annotated[float, typer.Option(min=0.1, help="nobody moves faster, metres per second")] = 10.0,
     ground_slack_m: Annotated[float, typer.Option(min=0.0, help="error of a place on the floor, metres")] = 3.0,
     json_file: Annotated[
@@ -50,16 +55,18 @@ def verify(
     """
     set_up_logging(False)
     from pipeline.interchange.readers import READERS
-    from pipeline.verify import Limits, SiteFacts, site_facts
+    from pipeline.verify import Limits, SiteFacts, site_facts, tolerances
     from pipeline.verify import verify as check
 
     if kind is not None and kind not in READERS:
         raise typer.BadParameter(f"{kind!r}: want one of {', '.join(READERS)}", param_hint="--format")
     with reported_errors():
-        facts = site_facts(cams, path if path.is_dir() else path.parent)
+        folder = path if path.is_dir() else path.parent
+        facts = site_facts(cams, folder)
         if no_overlaps and not cams:
             facts = SiteFacts(overlaps=frozenset(), min_travel_s=facts.min_travel_s, fps=facts.fps)
-        limits = Limits(clock_error_s, max_speed_m_s, ground_slack_m)
+        clock_s, handover_s = tolerances(folder) if clock_error_s is None else (clock_error_s, 0.0)
+        limits = Limits(clock_s, handover_s, max_speed_m_s, ground_slack_m)
         verdict = check(path, facts, limits, kind=kind, fps=fps)
         if json_file:
             write_json(json_file, verdict.to_dict())
