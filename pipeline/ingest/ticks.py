@@ -240,6 +240,7 @@ class TickReader:
             while self._state == "open":
                 active = [f for f in self._feeds if f.queue or not f.finished]
                 if not active or self._time_is_up(active):
+                    self._state = "ended"  # from now on a change would come too late
                     return None
                 self._slots.drop_together(active)
                 slots = {f: slot for f in active if (slot := self._slots.of_next(f, self._last_index)) is not None}
@@ -280,6 +281,7 @@ class TickReader:
         if self._first_s is None:
             self._first_s, self._first_taken_s = start_s, time.monotonic()
         if self._max_seconds is not None and start_s >= self._first_s + self._max_seconds - 1e-9:
+            self._state = "ended"
             return None
         now_s = self._wall.now_s() - (self.clock_zero_s or 0.0)
         frames: list[Frame | HeldFrame] = []

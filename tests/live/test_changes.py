@@ -53,6 +53,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_change_after_the_last_picture_comes_too_late(clips: Path) -> None:
+    specs = [CameraSpec(camid, name, str(clips / f"{name}.mp4")) for camid, name in enumerate("ab")]
+    for max_seconds in (None, 0.5):
+        with TickReader(specs[:1], IngestConfig(), max_seconds=max_seconds) as reader:
+            assert [f.camid for tick in reader for f in tick.frames]
+            with pytest.raises(ChangeError, match="too late"):
+                reader.change(specs[1:], ())
+            assert [status.name for status in reader.status()] == ["a"]
+
+
 def site(version: int, *epochs: int, overlaps: frozenset[tuple[int, int]] = frozenset()) -> Site:
     num = len(epochs)
     return Site(version, tuple(map(str, range(num))), (Region(),) * num, (None,) * num, overlaps, epochs)
@@ -299,11 +309,12 @@ def test_an_entry_that_does_not_fit_is_refused_with_the_reason_and_no_secret(
 
 def test_a_run_of_recordings_takes_on_another_and_its_tables_are_whole(clips: Path, tmp_path: Path, caplog) -> None:
     lines = [f"x,{i},{5 + i},8,12,30,0.9" for i in range(20)]
+    long = make_clip(tmp_path / "long.mp4", 600, 10)
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(
             "camera,frame,left,top,width,height,score\n" + "\n".join(lines).replace("x,", f"{name},")
         )
-    entries = [{"id": name, "source": str(clips / f"{name}.mp4")} for name in ("a", "b")]
+    entries = [{"id": "a", "source": str(long)}, {"id": "b", "source": str(clips / "b.mp4")}]
     config = {
         "ingest": {"policy": "drop_oldest"},
         "detect": {"model": str(tmp_path / "{camera}.csv")},
@@ -315,15 +326,18 @@ def test_a_run_of_recordings_takes_on_another_and_its_tables_are_whole(clips: Pa
     cams.write_text(yaml.safe_dump({"pipeline": "pipeline.yaml", "cameras": entries[:1]}))
     before = signal.getsignal(signal.SIGHUP)
 
+    states: list[str] = []
+
     def show(progress: Progress) -> None:
+        states[:] = [camera.state for camera in progress.cameras]
         if progress.cameras[0].num_frames > 2 and len(progress.cameras) == 1:
             cams.write_text(yaml.safe_dump({"pipeline": "pipeline.yaml", "cameras": entries}))
             os.kill(os.getpid(), signal.SIGHUP)
 
     with caplog.at_level(logging.WARNING):
-        report = run(RunOptions(cams, tmp_path / "out"), show, lambda: False)
+        report = run(RunOptions(cams, tmp_path / "out"), show, lambda: "ended" in states)
     assert "added: b" in caplog.text
-    assert [(one.name, one.state) for one in report.cameras] == [("a", "ended"), ("b", "ended")]
+    assert [(one.name, one.state) for one in report.cameras] == [("a", "stopped"), ("b", "ended")]
     assert report.num_tracklets[1] >= 1 and signal.getsignal(signal.SIGHUP) == before
 
 
