@@ -29,6 +29,7 @@ from ray.cluster_utils import Cluster
 from pipeline.app import run
 from pipeline.report import Progress, RunOptions, RunReport
 from pipeline.verify import Limits, site_facts, tolerances, verify
+from tests.process_tree import descendants
 from tests.runtime.coloured_site import write_coloured_site
 
 FILES = ("global_tracks.csv", "tracklets.csv", "identities.csv", "transitions.csv", "counts.csv", "events.jsonl")
@@ -67,17 +68,10 @@ class Killer:
         if not self.ended and sum(camera.num_frames for camera in progress.cameras) >= self._at_frame:
             machine = next(iter(self._cluster.worker_nodes))
             self.ended = True
-            for pid in _below(machine.all_processes["raylet"][0].process.pid):
+            scheduler = machine.all_processes["raylet"][0].process.pid
+            for pid in sorted(descendants(scheduler, ""), key=lambda pid: pid != scheduler):  # it would replace them
                 os.kill(pid, signal.SIGKILL)
             self._cluster.remove_node(machine, allow_graceful=False)
-
-
-def _below(pid: int) -> list[int]:
-    """A process and its descendants, itself first: it would replace what dies."""
-    children = [
-        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
-    ]
-    return [pid, *(found for child in children for found in _below(child))]
 
 
 def quiet(progress: Progress) -> None:

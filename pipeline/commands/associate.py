@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.mode import Mode
-from pipeline.commands.terminal import EXIT_INTERRUPTED, out, reported_errors, say_stopping, set_up_logging
-from pipeline.stop_on_signal import StopOnSignal
+from pipeline.commands.terminal import follow, set_up_logging
 
 
 def associate(
@@ -57,7 +56,6 @@ def associate(
     set_up_logging(verbose)
     from pipeline.associate import AssociateOptions
     from pipeline.associate import associate as work
-    from pipeline.console import Display, print_report
     from pipeline.interchange.readers import READERS
 
     if kind is not None and kind not in READERS:
@@ -73,10 +71,4 @@ def associate(
         fps=fps,
         first_id=first_id,
     )
-    stop = StopOnSignal(say_stopping)
-    with reported_errors(), stop, Display(out, quiet=quiet) as display:
-        report = work(options, display.show, stop.is_set)
-    if not quiet:
-        print_report(out, report)
-    if report.interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+    follow(lambda show, stop: work(options, show, stop), quiet=quiet)

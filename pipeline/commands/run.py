@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.commands.mode import Mode
-from pipeline.commands.terminal import EXIT_INTERRUPTED, out, reported_errors, say_stopping, set_up_logging
-from pipeline.stop_on_signal import StopOnSignal
-
-if TYPE_CHECKING:
-    from pipeline.report import RunOptions
+from pipeline.commands.terminal import follow, reported_errors, set_up_logging
 
 RUN_HELP = """Track people through the cameras of CAMS and give each one identity.
 
@@ -99,18 +95,6 @@ def run(
             raise typer.BadParameter("want --cams, the file with the cameras, or --resume")
         else:
             options = RunOptions(cams, output or Path("out"), config, given, video, max_seconds, *where)
-    _go(options, quiet)
-
-
-def _go(options: RunOptions, quiet: bool) -> None:
-    """Run, and say what came of it."""
     from pipeline.app import run as work
-    from pipeline.console import Display, print_report
 
-    stop = StopOnSignal(say_stopping)
-    with reported_errors(), stop, Display(out, quiet=quiet) as display:
-        report = work(options, display.show, stop.is_set)
-    if not quiet:
-        print_report(out, report)
-    if report.interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+    follow(lambda show, stop: work(options, show, stop), quiet=quiet)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
 from pipeline.ingest.urls import mask_credentials
+from pipeline.stop_on_signal import StopOnSignal
+
+if TYPE_CHECKING:
+    from pipeline.report import Progress, RunReport
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,22 @@ class _MaskCredentials(logging.Filter):
 def say_stopping() -> None:
     """What is said at the first Ctrl-C."""
     err.print("Stopping: finishing what was read; press Ctrl-C again to give up.", highlight=False)
+
+
+def follow(work: Callable[[Callable[[Progress], None], Callable[[], bool]], RunReport], *, quiet: bool) -> None:
+    """Do work that takes a while: show how far it is, let Ctrl-C end it cleanly, say what came of it.
+
+    `work(show, stop)` is told where to show its progress and asked to end when `stop()` says so.
+    """
+    from pipeline.console import Display, print_report
+
+    stop = StopOnSignal(say_stopping)
+    with reported_errors(), stop, Display(out, quiet=quiet) as display:
+        report = work(display.show, stop.is_set)
+    if not quiet:
+        print_report(out, report)
+    if report.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def set_up_logging(verbose: bool) -> None:

@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from pipeline.fusion.config import FusionConfig
-from pipeline.fusion.humps import HumpSeeker, TwoHumps
+from pipeline.fusion.humps import MAX_WEIGHT, HumpSeeker, TwoHumps
 from pipeline.fusion.kernels import kernels
 from pipeline.types import Float32, Float64
 
-_MAX_WEIGHT = 1000.0  # older samples fade from here on
 _LEAST_SAME = 0.1
 _SHIFT_STD = 0.3  # of the share that a change of camera costs, before links have taught better
 _LEAST_SPAN = 0.02  # where all look alike a change of camera can not be measured
@@ -51,7 +50,7 @@ class RunningNormal:
             self.mean += share * (float(near.mean()) - self.mean)
             spread = float(((near - self.mean) ** 2).mean())
         self._var += share * (spread - self._var)
-        self._weight = min(self._weight + weight, _MAX_WEIGHT)
+        self._weight = min(self._weight + weight, MAX_WEIGHT)
 
 
 class SimilarityCalibration:

@@ -22,7 +22,7 @@ _NUM_BINS = 128  # of [-1, 1]
 _BATCH = 16  # updates that are counted at once
 _FIRST_LOOK = 50  # updates before the first look for humps
 _MOST_BETWEEN = 256  # updates between two looks
-_MAX_WEIGHT = 1000.0  # older samples fade from here on
+MAX_WEIGHT = 1000.0  # older samples fade from here on
 _NUM_ROUNDS = 60
 _LEAST_STD = 0.01
 _LEAST_SHARE = (
@@ -62,7 +62,7 @@ class HumpSeeker:
         sizes = [len(one) for one in self._waiting]
         place = ((np.concatenate(self._waiting) + 1) * (_NUM_BINS / 2)).astype(np.int64).clip(0, _NUM_BINS - 1)
         self._counts = self._counts + np.bincount(place, np.repeat(1 / np.array(sizes), sizes), _NUM_BINS)
-        self._counts /= max(1.0, float(self._counts.sum()) / _MAX_WEIGHT)
+        self._counts /= max(1.0, float(self._counts.sum()) / MAX_WEIGHT)
         self._num_updates += len(sizes)
         self._waiting = []
         if self._num_updates >= self._next_look:

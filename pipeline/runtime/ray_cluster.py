@@ -41,14 +41,13 @@ _MOST_SKIPPED = 3  # savings that are left out one after the other for that reas
 
 @dataclass(slots=True, eq=False)
 class _Sent:
-    """Ticks of a shard that were sent in one call."""
+    """Ticks of a shard that were sent in one call. `done`: what they led to is here, or has been given out."""
 
     shard: int
     num_ticks: int
     ticks: Any  # reference, or the ticks themselves where they are small
     result: Any  # reference
-    outcome: list[Tick] | None = None  # what they led to, until it is given out
-    given: bool = False
+    done: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +120,7 @@ class RayRunner:
         self._states: dict[Place, bytes] = {}  # as of the last cut that is whole
         self._kept: deque[_Sent] = deque()  # all that was sent behind it
         self._under_way: deque[_Sent | _Cut] = deque()
-        self._ready: deque[_Sent] = deque()  # done, and not given out yet
+        self._ready: deque[tuple[_Sent, list[Tick]]] = deque()  # what ticks led to, and is not given out yet
         self._since_cut = self._num_skipped = 0
         self._too_long = False
         self._num_waiting = [0] * len(self._sources)
@@ -162,7 +161,7 @@ class RayRunner:
                     yield from self._oldest()
             if all(ended) and self._under_way:
                 yield from self._oldest()
-        yield from self._give(self._ready)
+        yield from self._give()
         self.times()
 
     def times(self) -> tuple[NodeTime, ...]:
@@ -213,24 +212,21 @@ class RayRunner:
         self._under_way.popleft()
         if isinstance(oldest, _Cut):
             self._settle(found)
-            yield from self._give(self._ready)
+            yield from self._give()
             return
         if isinstance(outcome, Failure):
             raise error_of(outcome)
-        oldest.outcome = outcome
+        oldest.done = True
         self._num_waiting[oldest.shard] -= oldest.num_ticks
-        self._ready.append(oldest)
+        self._ready.append((oldest, outcome))
         if not (self._hosts and self._actors.can_save):
-            yield from self._give(self._ready)
+            yield from self._give()
 
-    def _give(self, ready: deque[_Sent]) -> Iterator[Tick]:
-        """What ticks led to, which from now on is not to change any more."""
-        while ready:
-            sent = ready.popleft()
-            outcome, sent.outcome, sent.given = sent.outcome or [], None, True
-            for tick in outcome:
-                if not tick.is_end:
-                    yield tick
+    def _give(self) -> Iterator[Tick]:
+        """What is ready, and from now on is not to change any more."""
+        while self._ready:
+            _, outcome = self._ready.popleft()
+            yield from (tick for tick in outcome if not tick.is_end)
 
     def _settle(self, found: dict[Place, Snapshot | Failure]) -> None:
         """A cut is whole: from now on the run goes back no further."""
@@ -242,7 +238,7 @@ class RayRunner:
             states[place] = snapshot.state
             self._too_long |= snapshot.saving_s > max(_SAVING_SHARE * snapshot.worked_s, _QUICK_S)
         self._states = states
-        while self._kept and (self._kept[0].given or self._kept[0].outcome is not None):
+        while self._kept and self._kept[0].done:
             self._kept.popleft()
 
     def _is_loss(self, error: BaseException) -> bool:
@@ -264,11 +260,11 @@ class RayRunner:
         self._build_again(num_ticks)
         for sent in self._kept:
             sent.result = self._actors.work(sent.shard, sent.ticks)
-        for sent in self._ready:
-            sent.outcome = None
+        for sent, _ in self._ready:
+            sent.done = False
             self._num_waiting[sent.shard] += sent.num_ticks
         self._ready.clear()
-        self._under_way = deque(sent for sent in self._kept if not sent.given)
+        self._under_way = deque(sent for sent in self._kept if not sent.done)
 
     def _build_again(self, num_ticks: int) -> None:
         """All stages as of the last cut. A machine that has died is believed to be there for some seconds: what was put

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.fusion.association_file import AssociationFileError, calibration_of
 from pipeline.fusion.association_file import _told as told_of
+from pipeline.fusion.build import build_fuser
 from pipeline.fusion.calibration import SimilarityCalibration, humps_log_odds, normal_log_odds
 from pipeline.fusion.config import FusionConfig
 from pipeline.fusion.humps import HumpSeeker, TwoHumps
 from pipeline.simulate.noise import AppearanceNoise
 from pipeline.simulate.ready_sites import ready_site
 from pipeline.simulate.run import simulate_site
+from pipeline.simulate.stream import embedded_frames
 from pipeline.types import Float64
 
 NOTHING = np.zeros(0)
@@ -111,9 +113,6 @@ def test_what_was_found_is_written_and_read_back_and_damage_is_told() -> None:
 
 @pytest.mark.parametrize("groups", [0, 2])
 def test_uniforms_of_a_simulated_site_are_noticed_and_other_sites_have_none(groups: int) -> None:
-    from pipeline.fusion.build import build_fuser
-    from pipeline.simulate.stream import embedded_frames
-
     looks = AppearanceNoise(factor=1.0, uniform_groups=groups)
     run = simulate_site(ready_site("corridor:4").with_noise(appearance=looks), 180.0, seed=5)
     fuser = build_fuser(FusionConfig(), [None] * 4, run.site.overlaps(), looks.dim)

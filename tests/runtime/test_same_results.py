@@ -7,13 +7,13 @@ import json
 import multiprocessing
 import os
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.app import run
 from pipeline.report import Progress, RunOptions
+from tests.process_tree import descendants
 from tests.runtime.coloured_site import write_coloured_site
 from tests.tiny_site.tiny import write_tiny_site
 
@@ -84,20 +84,6 @@ def sixteen(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
 def test_tables_of_a_site_of_sixteen_cameras_are_the_same(runtime: str, sixteen, tmp_path: Path) -> None:
     cams, expected = sixteen
     assert tables(cams, tmp_path / "out", runtime=runtime, workers=2) == expected
-
-
-def descendants(of: int, name: str) -> list[int]:
-    """Processes of that name below another."""
-    found: dict[int, tuple[str, int]] = {}
-    for path in Path("/proc").glob("[0-9]*/status"):
-        with suppress(OSError):
-            lines = dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line)
-            found[int(path.parent.name)] = lines["Name"], int(lines["PPid"])
-
-    def is_below(pid: int) -> bool:
-        return pid == of or (pid in found and is_below(found[pid][1]))
-
-    return [pid for pid, (its_name, _) in found.items() if its_name.startswith(name) and is_below(pid)]
 
 
 @needs_ray
